@@ -50,8 +50,8 @@ EVENT_MESSAGE = _schema(
 )
 
 # One decoded Kafka message. Key: (`topic`, `kafka_partition`, `kafka_offset`). Not yet checked:
-# every business column may be null. `raw_value` is null for a tombstone. `is_json` is false when
-# the value did not parse as a JSON object.
+# every business column may be null. `raw_value` is null for a tombstone. `is_well_formed` is false
+# when the value is not a JSON object with the types of EVENT_MESSAGE.
 DECODED_EVENT = _schema(
     ("event_id", StringType(), True),
     ("event_type", StringType(), True),
@@ -66,7 +66,7 @@ DECODED_EVENT = _schema(
     ("consent", ArrayType(StringType()), True),
     ("source", StringType(), True),
     ("rejected_reason", StringType(), True),
-    ("is_json", BooleanType(), False),
+    ("is_well_formed", BooleanType(), False),
     ("topic", StringType(), False),
     ("kafka_partition", IntegerType(), False),
     ("kafka_offset", LongType(), False),

@@ -227,7 +227,8 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
         endpoints = state_dir / "endpoints.yaml"
         _merge(tree, _read_yaml(endpoints) if endpoints.exists() else {})
         tree["state_dir"] = str(state_dir)
-        tree = _with_state_dir(tree, state_dir)
+    places = {"{state_dir}": str(Path(tree.get("state_dir", ".afterclick")).resolve()), "{conf_dir}": str(conf_dir.resolve())}
+    tree = _with_places(tree, places)
     _merge(tree, _from_variables(variables))
     try:
         return Settings.model_validate(tree)
@@ -263,12 +264,13 @@ def _merge(tree: dict[str, Any], extra: Mapping[str, Any]) -> None:
             tree[key] = value
 
 
-def _with_state_dir(value: Any, state_dir: Path) -> Any:
-    """Replace ``{state_dir}`` in every string by the absolute path."""
+def _with_places(value: Any, places: Mapping[str, str]) -> Any:
+    """Replace ``{state_dir}`` and ``{conf_dir}`` in every string by absolute paths."""
     if isinstance(value, dict):
-        return {key: _with_state_dir(inner, state_dir) for key, inner in value.items()}
+        return {key: _with_places(inner, places) for key, inner in value.items()}
     if isinstance(value, str):
-        return value.replace("{state_dir}", str(state_dir.resolve()))
+        for place, path in places.items():
+            value = value.replace(place, path)
     return value
 
 

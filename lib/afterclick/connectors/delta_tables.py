@@ -1,0 +1,195 @@
+"""Delta tables and the streams that write them, each commit once.
+
+On a local disk one writer at a time holds a lock per table root around a commit, because a local
+file system can lose a concurrent one; object stores bring their own log store.
+"""
+
+import fcntl
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from delta.tables import DeltaTable
+from pyarrow import fs
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.types import StructType
+
+from afterclick.errors import SchemaMismatchError, SettingsError
+from afterclick.schemas import TABLES
+from afterclick.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+BatchWriter = Callable[[DataFrame, int], None]
+_PARTITIONED_BY = {"events": "event_date"}
+_held_locks: dict[str, IO[str]] = {}
+
+
+def table_path(settings: Settings, table: str) -> str:
+    """Location of a table by its name in `schemas.TABLES`."""
+    return f"{settings.storage.tables}/{table}"
+
+
+def ensure_tables(spark: SparkSession, settings: Settings) -> None:
+    """Create the tables that do not exist and check the others.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If an existing table lacks a column or has one of another type; all differences at once.
+    """
+    for table, schema in TABLES.items():
+        path = table_path(settings, table)
+        if DeltaTable.isDeltaTable(spark, path):
+            _check_schema(table, spark.read.format("delta").load(path).schema, schema)
+            continue
+        builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
+        if table in _PARTITIONED_BY:
+            builder = builder.partitionedBy(_PARTITIONED_BY[table])
+        with table_lock(path):
+            builder.execute()
+
+
+def read_table(spark: SparkSession, settings: Settings, table: str) -> DataFrame:
+    """Return the newest snapshot of a table."""
+    return spark.read.format("delta").load(table_path(settings, table))
+
+
+def append_once(rows: DataFrame, path: str, app_id: str, batch_id: int) -> None:
+    """Append rows; a repeated (`app_id`, `batch_id`) on the same table is skipped by Delta.
+
+    Parameters
+    ----------
+    app_id
+        ``transaction_id``: names query, table and checkpoint generation.
+    """
+    writer = rows.write.format("delta").mode("append")
+    writer = writer.option("txnAppId", app_id).option("txnVersion", batch_id)
+    with table_lock(path):
+        writer.save(path)
+
+
+def transaction_id(settings: Settings, query: str, table: str) -> str:
+    """Delta's ``txnAppId`` of a query's writes to one table, new for a reset checkpoint."""
+    return f"{query}:{table}:{generation(settings, query)}"
+
+
+def generation(settings: Settings, query: str) -> int:
+    """Epoch second at which the query's checkpoint was begun; a reset checkpoint gets a later one.
+
+    Notes
+    -----
+    Batch ids start at 0 again with a new checkpoint; without a new generation their writes would be
+    taken for repetitions and skipped in silence.
+    """
+    filesystem, folder = _filesystem(f"{settings.storage.checkpoints}/{query}")
+    path = f"{folder}/generation"
+    if filesystem.get_file_info(path).type == fs.FileType.File:
+        with filesystem.open_input_stream(path) as stream:
+            return int(stream.read())
+    filesystem.create_dir(folder, recursive=True)
+    begun = int(time.time())
+    with filesystem.open_output_stream(path) as stream:
+        stream.write(str(begun).encode())
+    return begun
+
+
+def start_stream(
+    rows: DataFrame, name: str, write_batch: BatchWriter, settings: Settings, *, trigger_ms: int, pool: str
+) -> StreamingQuery:
+    """Start the query `name` with its own checkpoint.
+
+    Parameters
+    ----------
+    write_batch
+        Called at least once per batch, so it must be safe to repeat.
+    trigger_ms
+        Shortest time between two batches in milliseconds; 0 = as soon as there is data.
+    pool
+        FAIR scheduler pool, ``fast`` or ``bulk``.
+
+    Raises
+    ------
+    SettingsError
+        If another process on this machine runs the same query on the same checkpoint.
+    """
+    generation(settings, name)
+    _hold_checkpoint(settings, name)
+    rows.sparkSession.sparkContext.setLocalProperty("spark.scheduler.pool", pool)
+    writer = rows.writeStream.queryName(name).foreachBatch(write_batch)
+    writer = writer.option("checkpointLocation", f"{settings.storage.checkpoints}/{name}")
+    query = writer.trigger(processingTime=f"{trigger_ms} milliseconds").start()
+    logger.info("query started name=%s trigger_ms=%d pool=%s", name, trigger_ms, pool)
+    return query
+
+
+def stop_between_batches(query: StreamingQuery, *, wait_seconds: float = 60.0) -> None:
+    """Stop a query while no batch is running; after `wait_seconds` stop it all the same.
+
+    Notes
+    -----
+    A stop during a Python ``foreachBatch`` makes the JVM print a StackOverflowError.
+    """
+    deadline = time.monotonic() + wait_seconds
+    while query.isActive and query.status["isTriggerActive"] and time.monotonic() < deadline:
+        time.sleep(0.005)
+    query.stop()
+
+
+@contextmanager
+def table_lock(path: str) -> Iterator[None]:
+    """Hold the commit lock of a table on a local disk; nothing to hold elsewhere."""
+    if not _is_local(path):
+        yield
+        return
+    root = Path(path)
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with (root.parent / f".{root.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _hold_checkpoint(settings: Settings, query: str) -> None:
+    """Keep a lock for the life of this process: two copies of a query lose data silently."""
+    folder = f"{settings.storage.checkpoints}/{query}"
+    if not _is_local(folder) or folder in _held_locks:
+        return
+    lock = (Path(folder).parent / f".{query}.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        lock.close()
+        message = f"query {query} already runs on checkpoint {folder} in another process; stop that one first"
+        raise SettingsError(message) from error
+    _held_locks[folder] = lock
+
+
+def _check_schema(table: str, actual: StructType, expected: StructType) -> None:
+    found = {field.name: field.dataType.simpleString() for field in actual}
+    wanted = {field.name: field.dataType.simpleString() for field in expected}
+    differences = [f"missing {name!r} ({kind})" for name, kind in wanted.items() if name not in found]
+    differences += [
+        f"{name!r} is {found[name]}, expected {kind}" for name, kind in wanted.items() if found.get(name, kind) != kind
+    ]
+    if differences:
+        message = (
+            f"table {table} does not match schemas.TABLES[{table!r}]: {'; '.join(differences)}. A writer with another "
+            "version has run; compare DESCRIBE HISTORY, then migrate or roll back."
+        )
+        raise SchemaMismatchError(message)
+
+
+def _is_local(path: str) -> bool:
+    return "://" not in path or path.startswith("file:")
+
+
+def _filesystem(location: str) -> tuple[fs.FileSystem, str]:
+    uri = location.replace("s3a://", "s3://", 1)
+    if _is_local(uri):
+        return fs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).resolve())
+    filesystem, path = fs.FileSystem.from_uri(uri)
+    return filesystem, path

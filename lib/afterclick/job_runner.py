@@ -1,0 +1,78 @@
+"""What every job's `main` shares: arguments, settings, logging, the session, and a clean stop."""
+
+import argparse
+import logging
+import signal
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from pyspark.errors import StreamingQueryException
+from pyspark.sql import SparkSession
+from pyspark.sql.streaming import StreamingQuery
+
+from afterclick.connectors.delta_tables import stop_between_batches
+from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.settings import Settings, load_settings
+from afterclick.spark_session import build_spark
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def job_context(
+    name: str, argv: Sequence[str] | None, *, arguments: argparse.ArgumentParser | None = None
+) -> Iterator[tuple[SparkSession, Settings]]:
+    """Give a job its Spark session and settings, and end the session afterwards."""
+    settings = load_settings(parse_args(name, argv, arguments).environment)
+    configure_logging()
+    logger.info("settings %s", settings)
+    jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
+    spark = build_spark(name, settings.spark, jars=jars)
+    try:
+        yield spark, settings
+    finally:
+        spark.stop()
+
+
+def parse_args(name: str, argv: Sequence[str] | None, parser: argparse.ArgumentParser | None = None) -> argparse.Namespace:
+    """Parse the arguments every job knows."""
+    parser = parser or argparse.ArgumentParser(prog=name)
+    parser.add_argument("--environment", default=None, help="conf/<environment>.yaml (default: local)")
+    return parser.parse_args(argv)
+
+
+def configure_logging(level: int = logging.INFO) -> None:
+    """Log to standard error in key=value lines, time in UTC."""
+    logging.Formatter.converter = time.gmtime
+    logging.basicConfig(
+        level=level, stream=sys.stderr, format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+    )
+    logging.getLogger("py4j").setLevel(logging.WARNING)
+
+
+def run_stream(*queries: StreamingQuery) -> int:
+    """Wait until a query ends or SIGTERM/SIGINT comes; stop the rest between batches.
+
+    Returns
+    -------
+    int
+        0 after a requested stop, 1 when a query failed: restarting is the scheduler's task.
+    """
+    stopping: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _: stopping.append(received))
+    while not stopping and all(query.isActive for query in queries):
+        time.sleep(0.2)
+    failures = [error for query in queries if (error := query.exception()) is not None]
+    for query in queries:
+        if query.isActive:
+            stop_between_batches(query)
+    for error in failures:
+        _log_failure(error)
+    return 1 if failures or not stopping else 0
+
+
+def _log_failure(error: StreamingQueryException) -> None:
+    logger.error("query failed: %s (docs/operations.md, 'A stream stopped')", error)
