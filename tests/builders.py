@@ -1,0 +1,75 @@
+"""Test data with defaults: name only the field a test is about."""
+
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import (
+    BinaryType,
+    IntegerType,
+    LongType,
+    StringType,
+    StructField,
+    StructType,
+    TimestampType,
+)
+
+from afterclick.pseudonyms import pseudonym
+
+NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
+KEY = b"a-test-key-of-at-least-32-bytes!"
+
+# The raw columns of Spark's Kafka source.
+KAFKA_MESSAGE = StructType(
+    [
+        StructField("key", BinaryType()),
+        StructField("value", BinaryType()),
+        StructField("topic", StringType(), nullable=False),
+        StructField("partition", IntegerType(), nullable=False),
+        StructField("offset", LongType(), nullable=False),
+        StructField("timestamp", TimestampType(), nullable=False),
+    ]
+)
+
+
+def subject(name: str) -> str:
+    """Pseudonym of a test person."""
+    return pseudonym(name, kind="user", key=KEY)
+
+
+def make_message(**overrides: Any) -> dict[str, Any]:
+    """One well-formed view as the collector writes it (schemas.EVENT_MESSAGE)."""
+    message: dict[str, Any] = {
+        "event_id": "event-1",
+        "event_type": "view",
+        "event_name": "Product Viewed",
+        "subject_id": subject("ada"),
+        "event_at": "2026-11-24T11:59:59.000Z",
+        "received_at": "2026-11-24T12:00:00.000Z",
+        "items": [{"item_id": "mug", "quantity": None, "price": None}],
+        "order_id": None,
+        "currency": None,
+        "page_path": "/mug",
+        "consent": ["analytics", "personalisation"],
+        "source": "web",
+        "rejected_reason": None,
+    }
+    return message | overrides
+
+
+def as_value(message: dict[str, Any] | bytes | None) -> bytes | None:
+    """Kafka value of a message; bytes and None pass through, for poison."""
+    return json.dumps(message).encode() if isinstance(message, dict) else message
+
+
+def kafka_rows(
+    spark: SparkSession, messages: Iterable[dict[str, Any] | bytes | None], *, first_offset: int = 0
+) -> DataFrame:
+    """Messages as Spark's Kafka source hands them over, one partition, consecutive offsets."""
+    rows = [
+        (None, None if value is None else bytearray(value), "events", 0, first_offset + number, NOW)
+        for number, value in enumerate(map(as_value, messages))
+    ]
+    return spark.createDataFrame(rows, KAFKA_MESSAGE)
