@@ -52,8 +52,8 @@ setup(
     version="0.1.0",
     description="Behaviour events to personal recommendations: Spark streaming jobs, collector and API",
     python_requires=">=3.11,<3.14",
-    package_dir={"": "lib"},
-    packages=find_packages("lib"),
+    package_dir={"": "lib", "jobs": "jobs"},
+    packages=[*find_packages("lib"), "jobs"],
     package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml"]},
     install_requires=SERVING,
     extras_require={

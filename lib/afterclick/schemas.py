@@ -76,7 +76,8 @@ DECODED_EVENT = _schema(
 )
 
 # One accepted event. Key and unique: `event_id`. Null: names, order, currency, page and source the
-# client did not send; items of events without products; Kafka columns of imported history.
+# client did not send; items of events without products. Imported history has ``import:<digest>`` as
+# its topic and the number of its event in the file as its offset.
 # Partitioned by `event_date` (UTC date of `event_at`).
 EVENT = _schema(
     ("event_id", StringType(), False),
@@ -98,7 +99,7 @@ EVENT = _schema(
 )
 
 # One refused message with every reason. Unique: (`topic`, `kafka_partition`, `kafka_offset`) for
-# messages from Kafka; null there for rows refused by `afterclick import`, whose raw value is the row.
+# messages from Kafka and for events refused by `afterclick import` alike (see EVENT).
 QUARANTINED_EVENT = _schema(
     ("reasons", ArrayType(StringType()), False),
     ("event_id", StringType(), True),

@@ -1,0 +1,56 @@
+"""The command-line program: ``afterclick --help``.
+
+Commands live in `commands`; each imports Spark, pandas and the like only when it runs, so that help
+appears at once.
+"""
+
+import sys
+
+import typer
+from rich.console import Console
+
+from afterclick import __version__
+from afterclick.commands import bench, collector, demo, history, model, serving, sessionize, stack
+from afterclick.errors import AfterclickError
+
+app = typer.Typer(
+    help="Behaviour events in, personal recommendations out. Start with `afterclick demo`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+model_app = typer.Typer(help="The model registry.", no_args_is_help=True)
+app.add_typer(model_app, name="model")
+
+app.command()(stack.up)
+app.command()(stack.down)
+app.command()(stack.doctor)
+app.command()(demo.demo)
+app.command()(collector.collector)
+app.command()(serving.serve)
+app.command("rebuild-cache")(serving.rebuild_cache)
+app.command("import")(history.import_history)
+app.command()(history.replay)
+app.command()(sessionize.sessionize)
+app.command()(bench.bench)
+model_app.command("list")(model.list_models)
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def main() -> int:
+    """Run the program; errors we raise on purpose print one message and exit with 1."""
+    try:
+        app()
+    except AfterclickError as error:
+        Console(stderr=True).print(f"[red]error[/red] {error}", highlight=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

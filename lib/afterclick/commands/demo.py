@@ -1,0 +1,146 @@
+"""``afterclick demo``."""
+
+import asyncio
+import json
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from afterclick.local.demo import Progress
+    from afterclick.settings import Settings
+
+
+def demo(
+    events: Annotated[int | None, typer.Option(help="Replay this many events, clean up and end.", min=1)] = None,
+    rate: Annotated[float, typer.Option(help="Events per second; 0 = as fast as they are acknowledged.", min=0)] = 500,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    kill_streams: Annotated[bool, typer.Option(help="Kill -9 the Spark driver half-way and start it again.")] = False,
+) -> None:
+    """Show the whole path on real parts: Kafka, Spark, Delta, MLflow, Valkey, collector and API.
+
+    Without --events it replays 20,000 events and then keeps everything running until Ctrl-C, so that
+    you can try the printed addresses.
+
+    Examples: afterclick demo · afterclick demo --events 20000 --json · afterclick demo --events 5000 --kill-streams
+    """
+    from afterclick.job_runner import configure_logging  # noqa: PLC0415 - keeps --help fast
+
+    configure_logging(30)
+    console = Console(stderr=True)
+    with tempfile.TemporaryDirectory(prefix="afterclick-demo-") as folder, ExitStack() as stack:
+        figures = _run(Path(folder), stack, console, events, rate, kill_streams=kill_streams)
+        if as_json:
+            typer.echo(json.dumps(figures))
+        else:
+            _print_result(Console(), figures)
+        if events is None:
+            _stay(console, figures)
+
+
+def _run(
+    folder: Path, stack: ExitStack, console: Console, events: int | None, rate: float, *, kill_streams: bool
+) -> dict[str, Any]:
+    from datetime import UTC, datetime  # noqa: PLC0415 - keeps --help fast
+
+    from afterclick.local import demo as steps  # noqa: PLC0415
+    from afterclick.local import services  # noqa: PLC0415
+    from afterclick.local.stack import start_stack, stop_stack  # noqa: PLC0415
+    from afterclick.settings import load_settings  # noqa: PLC0415
+
+    begun_at = time.time()
+
+    def announce(text: str) -> None:
+        console.print(f"[dim]{time.time() - begun_at:6.1f} s[/dim]  {text}", highlight=False)
+
+    announce("starting Kafka and Valkey on loopback")
+    stack.callback(stop_stack, folder)
+    start_stack(folder)
+    settings = load_settings("local", variables=_variables(folder))
+    plan = steps.DemoPlan(events=events or 20_000, rate=rate, kill_streams=kill_streams)
+    baskets, names = steps.prepare(settings, announce)
+    running: list[services.Service] = []
+    stack.enter_context(services.stopping(running))
+    announce("starting collector, API and the three streams")
+    steps.start_services(settings, running)
+    messages = steps.planned_messages(baskets, plan, now=datetime.now(UTC))
+    announce(f"replaying {len(messages):,} events of simulated visits over HTTP")
+    _print_addresses(console, settings)
+    replayed = steps.replay(
+        settings, plan, messages, names, running, lambda progress: _watch(progress, settings, console), begun_at=begun_at
+    )
+    figures = asyncio.run(replayed)
+    announce("recounting the tables")
+    if events is not None:
+        services.stop_service(running.pop())
+    counted = steps.recount(settings)
+    figures |= counted
+    figures["events_without_consent"] = figures["without_consent_at_collector"] + counted["without_consent_in_stream"]
+    figures["seconds_total"] = round(time.time() - begun_at, 1)
+    return figures
+
+
+def _variables(folder: Path) -> dict[str, str]:
+    import os  # noqa: PLC0415
+
+    return {**os.environ, "AFTERCLICK_STATE_DIR": str(folder)}  # noqa: TID251 - the caller's overrides stay in force
+
+
+async def _watch(progress: "Progress", settings: "Settings", console: Console) -> None:
+    """Redraw the live figures twice a second on a terminal; say nothing on a pipe."""
+    from rich.live import Live  # noqa: PLC0415
+
+    from afterclick.local.freshness import percentiles_ms  # noqa: PLC0415
+
+    if not console.is_terminal:
+        return
+    begun = time.monotonic()
+    with Live(console=console, refresh_per_second=4) as live:
+        while True:
+            acked = len(progress.counts.acked)
+            fresh = percentiles_ms([sample["total"] for sample in progress.probe.samples])
+            table = Table(show_header=False, box=None)
+            table.add_row("events", f"{acked:,} of {progress.planned:,} acknowledged, {acked / (time.monotonic() - begun):.0f}/s")
+            table.add_row("freshness", f"p50 {fresh.get('p50', '-')} ms, p99 {fresh.get('p99', '-')} ms (post to API answer)")
+            table.add_row("one person", f"{progress.shown_person} just added: {', '.join(progress.did[:4])}")
+            live.update(table)
+            await asyncio.sleep(0.5)
+
+
+def _print_addresses(console: Console, settings: "Settings") -> None:
+    key = settings.collector.write_keys[0].get_secret_value()
+    collector = f"http://{settings.collector.host}:{settings.collector.port}"
+    api = f"http://{settings.serving.host}:{settings.serving.port}"
+    console.print("try from another terminal:", style="bold")
+    event = '{"event":"Product Viewed","userId":"me","properties":{"product_id":"1029743"},"context":{"consent":{"categoryPreferences":{"analytics":true,"personalisation":true}}}}'
+    for line in (f"curl -u {key}: {collector}/v1/track -d '{event}'", f"curl '{api}/v1/recommendations/me?explain=true'", f"curl {api}/v1/popular"):
+        console.print("  " + line, highlight=False, markup=False, soft_wrap=True)
+
+
+def _print_result(console: Console, figures: dict[str, Any]) -> None:
+    table = Table(title="What became of every event (simulated transactions)", show_header=False)
+    for key, value in figures.items():
+        if key != "shown":
+            table.add_row(key.replace("_", " "), str(value))
+    console.print(table)
+    shown = figures["shown"]
+    if shown:
+        lists = Table("before", "after", title=f"Household {shown['person']}, after {', '.join(shown['did'][:5])} ...")
+        for before, after in zip(shown["before"], shown["after"], strict=False):
+            lists.add_row(before, after if after == before else f"[green]{after}[/green]")
+        console.print(lists)
+
+
+def _stay(console: Console, figures: dict[str, Any]) -> None:
+    console.print(f"everything keeps running after {figures['seconds_total']} s; Ctrl-C ends and cleans up")
+    try:
+        while True:
+            time.sleep(1)
+    except KeyboardInterrupt:
+        console.print("ending")

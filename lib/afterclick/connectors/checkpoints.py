@@ -1,0 +1,34 @@
+"""How far a query has come, read from its checkpoint folder without Spark."""
+
+import json
+from pathlib import Path
+
+from kafka import KafkaConsumer, TopicPartition
+
+Offsets = dict[int, int]
+
+
+def committed_offsets(checkpoint: Path, topic: str) -> Offsets:
+    """Return the end offset per partition of the newest committed batch; empty before the first.
+
+    Parameters
+    ----------
+    checkpoint
+        Folder of one query on a local disk.
+    """
+    committed = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*") if file.name.isdigit()]
+    if not committed:
+        return {}
+    source = (checkpoint / "offsets" / str(max(committed))).read_text(encoding="utf-8").splitlines()[-1]
+    return {int(partition): offset for partition, offset in json.loads(source)[topic].items()}
+
+
+def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:
+    """Return the next offset to be written per partition; empty when the topic does not exist."""
+    consumer = KafkaConsumer(bootstrap_servers=bootstrap_servers)
+    try:
+        partitions = consumer.partitions_for_topic(topic) or set()
+        found = consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
+        return {position.partition: offset for position, offset in found.items()}
+    finally:
+        consumer.close()

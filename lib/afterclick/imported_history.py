@@ -1,0 +1,72 @@
+"""Recorded logs -> the same messages the collector writes, so that history passes the same checks."""
+
+from collections.abc import Callable, Iterable
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from afterclick.schemas import EVENT_MESSAGE
+
+
+def pseudonymise_subjects(log: pa.Table, pseudonym_of: Callable[[str], str]) -> pa.Table:
+    """Replace raw `subject_id` by pseudonyms, each distinct one computed once; null stays null."""
+    encoded = pc.dictionary_encode(log["subject_id"].combine_chunks())
+    names = pa.array([pseudonym_of(name) for name in encoded.dictionary.to_pylist()], pa.string())
+    column = pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
+    return log.set_column(log.schema.get_field_index("subject_id"), "subject_id", column)
+
+
+def encode_history(lines: DataFrame, *, digest: str, purposes: Iterable[str]) -> DataFrame:
+    """Return raw Kafka-like rows, one per event, ready for `events.decode_events`.
+
+    Parameters
+    ----------
+    lines
+        Default columns of a recorded log (design, section 7), `subject_id` a pseudonym, plus `line` (long),
+        the number of the line in the file.
+    digest
+        Identifies the file: with the event's first line it makes the position unique and repeatable.
+    purposes
+        What the people in the log allowed; said by whoever imports it.
+
+    Notes
+    -----
+    Lines of one `event_id`, or of one order and event type, are one event with several items.
+    `received_at` is the event's own time: when it was recorded is not known.
+    """
+    own_id = F.col("event_id") if "event_id" in lines.columns else F.lit(None).cast("string")
+    order = F.col("order_id").cast("string") if "order_id" in lines.columns else F.lit(None).cast("string")
+    from_order = F.concat_ws("-", F.lit("order"), order, F.col("subject_id"), F.col("event_type"))
+    from_line = F.concat_ws("-", F.lit(digest), F.col("line"))
+    event_id = F.coalesce(own_id, F.when(order.isNotNull(), from_order), from_line)
+    named = lines.withColumn("event_id", event_id).withColumn("order_id", order)
+    item = F.struct(F.col("item_id"), _optional(lines, "quantity", "long"), _optional(lines, "price", "double"))
+    grouped = named.groupBy("event_id").agg(
+        *[F.min_by(name, "line").alias(name) for name in ("subject_id", "event_type", "order_id", "event_at")],
+        F.min("line").alias("line"),
+        F.transform(F.sort_array(F.collect_list(F.struct("line", item.alias("item")))), lambda x: x["item"]).alias("items"),
+    )
+    at = F.date_format("event_at", "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
+    fields = {
+        "event_at": at,
+        "received_at": at,
+        "consent": F.array(*[F.lit(purpose) for purpose in purposes]),
+        "source": F.lit("import"),
+    }
+    given = set(grouped.columns) | set(fields)
+    value = F.struct(*[fields.get(n, F.col(n)).alias(n) for n in EVENT_MESSAGE.names if n in given])
+    return grouped.select(
+        F.col("subject_id").cast("binary").alias("key"),
+        F.to_json(value).cast("binary").alias("value"),
+        F.lit(f"import:{digest}").alias("topic"),
+        F.lit(0).alias("partition"),
+        F.col("line").cast("long").alias("offset"),
+        F.current_timestamp().alias("timestamp"),
+    )
+
+
+def _optional(lines: DataFrame, name: str, kind: str) -> Column:
+    value = F.col(name).cast(kind) if name in lines.columns else F.lit(None).cast(kind)
+    return value.alias(name)

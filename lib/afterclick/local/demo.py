@@ -1,0 +1,288 @@
+"""The whole path on real parts: history, model, live replay, and what became of every event.
+
+Steps in the order in which `commands.demo` calls them. The terminal view is `commands.demo`'s affair: it reads `Progress`.
+"""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from afterclick.connectors import delta_tables
+from afterclick.connectors.checkpoints import committed_offsets, end_offsets
+from afterclick.errors import LocalStackError
+from afterclick.local import complete_journey, services
+from afterclick.local.freshness import FreshnessProbe, percentiles_ms
+from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.local.sender import Message, SendCounts, send
+from afterclick.local.simulator import Basket, Mischief, shift_baskets, visit_messages
+from afterclick.settings import Settings
+from afterclick.spark_session import build_spark
+
+Announce = Callable[[str], None]
+QUERIES = ("update_recommendations", "ingest_events", "build_sessions")
+PROBED = 0.02
+"""Share of posts whose way to the API is measured."""
+
+
+@dataclass(frozen=True)
+class DemoPlan:
+    """What to replay."""
+
+    events: int
+    rate: float
+    seed: int = 20261124
+    kill_streams: bool = False
+    mischief: Mischief = field(default_factory=Mischief)
+
+
+@dataclass
+class Progress:
+    """Live figures of the replay, read by the terminal view."""
+
+    planned: int
+    counts: SendCounts
+    probe: FreshnessProbe
+    begun_at: float
+    names: dict[str, str]
+    shown_person: str = ""
+    before: list[dict[str, Any]] = field(default_factory=list)
+    did: list[str] = field(default_factory=list)
+
+
+def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[str, str]]:
+    """Import the history, train and register the first model, warm the cache.
+
+    Returns
+    -------
+    baskets
+        What is left to replay.
+    names
+        Product name by item id.
+    """
+    from jobs import import_history, train_model, warm_cache  # noqa: PLC0415 - jobs import connectors, we sit above
+
+    announce("reading Complete Journey (simulated transactions of 2,469 households)")
+    lines = complete_journey.read_lines()
+    history = complete_journey.history_log(lines)
+    spark = build_spark("demo", settings.spark, jars=spark_jars(default_cache_dir()))
+    try:
+        announce(f"importing {history.num_rows:,} lines of history into Delta")
+        purposes = ("analytics", "personalisation")
+        import_history.import_log(spark, settings, history, digest="complete-journey", purposes=purposes)
+        items = spark.createDataFrame(complete_journey.catalogue(lines))
+        transaction = delta_tables.transaction_id(settings, "demo_catalogue", "items")
+        delta_tables.append_once(items, delta_tables.table_path(settings, "items"), transaction, 0)
+        announce("training the first model (implicit ALS) and registering it in MLflow")
+        version = train_model.train_champion(spark, settings)
+        announce(f"warming the cache with model version {version}")
+        warm_cache.warm(spark, settings, version)
+    finally:
+        spark.stop()
+    baskets = complete_journey.replay_baskets(lines, count=8_000)
+    names = dict(zip(lines["item_id"], lines["name"], strict=True))
+    return baskets, names
+
+
+def planned_messages(baskets: list[Basket], plan: DemoPlan, *, now: datetime) -> list[Message]:
+    """Return exactly ``plan.events`` messages in order, the last visit ending at about `now`."""
+    draw = random.Random(plan.seed)  # noqa: S311 - a repeatable simulation
+    needed = list(itertools.islice(_until(baskets, plan.events), len(baskets)))
+    shifted = shift_baskets(needed, last_at=now - timedelta(seconds=5))
+    messages = (message for basket in shifted for message in visit_messages(basket, draw, plan.mischief))
+    return list(itertools.islice(messages, plan.events))
+
+
+def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
+    expected = 0
+    for basket in baskets:
+        if expected >= events:
+            return
+        expected += 2 * len(basket.lines) + 1
+        yield basket
+
+
+def start_services(settings: Settings, running: list[services.Service]) -> None:
+    """Start collector, API and streams, and wait for the two HTTP services."""
+    collector, api = _urls(settings)
+    running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
+    running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
+    running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
+    services.wait_until_ready(running[0], f"{collector}/health/ready")
+    services.wait_until_ready(running[1], f"{api}/health/ready")
+
+
+async def replay(
+    settings: Settings,
+    plan: DemoPlan,
+    messages: list[Message],
+    names: dict[str, str],
+    running: list[services.Service],
+    watch: Callable[[Progress], Awaitable[None]],
+    *,
+    begun_at: float,
+) -> dict[str, Any]:
+    """Send everything, measure on the way, wait until all of it has its fate, and return the figures."""
+    collector, api = _urls(settings)
+    people = sorted({message["userId"] for message in messages})
+    write_key = settings.collector.write_keys[0].get_secret_value()
+    limits = httpx.Limits(max_connections=32)
+    async with (
+        httpx.AsyncClient(base_url=collector, timeout=30.0, limits=limits) as to_collector,
+        httpx.AsyncClient(base_url=api, timeout=10.0, limits=limits) as to_api,
+    ):
+        before = await _lists(to_api, people)
+        progress = Progress(len(messages), SendCounts(), FreshnessProbe(to_api), begun_at, names)
+        _choose_person(progress, messages, before)
+        watching = asyncio.create_task(watch(progress))
+        async with asyncio.TaskGroup() as probes:
+            probing = _prober(progress, probes, plan)
+            half = len(messages) // 2
+            await send(messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing)
+            if plan.kill_streams:
+                services.kill_service(running.pop())
+                running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
+            await send(messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing)
+        denied = await _denied(to_collector)
+        await _wait_until_drained(settings, running)
+        watching.cancel()
+        after = await _lists(to_api, people)
+    figures = _figures(progress, before, after, denied)
+    return figures | {"shown": _shown(progress, after)}
+
+
+def recount(settings: Settings) -> dict[str, int]:
+    """Count the replay's events by where they ended up, from the tables themselves."""
+    spark = build_spark("demo recount", settings.spark, jars=spark_jars(default_cache_dir()))
+    try:
+        tables = {n: delta_tables.read_table(spark, settings, n) for n in ("events", "quarantine", "sessions", "ledger")}
+        ours = f"topic = '{settings.kafka.events_topic}'"
+        ledger = tables["ledger"].where("query = 'ingest_events'")
+        sums = ledger.selectExpr("sum(no_consent)", "sum(duplicates)", "sum(consumed)").first() or (0, 0, 0)
+        return {
+            "events_in_delta": tables["events"].where(ours).count(),
+            "distinct_events_in_delta": tables["events"].where(ours).select("event_id").distinct().count(),
+            "events_in_quarantine": tables["quarantine"].where(ours).count(),
+            "without_consent_in_stream": int(sums[0] or 0),
+            "duplicates": int(sums[1] or 0),
+            "consumed": int(sums[2] or 0),
+            "sessions_closed": tables["sessions"].count(),
+        }
+    finally:
+        spark.stop()
+
+
+def _prober(progress: Progress, probes: asyncio.TaskGroup, plan: DemoPlan) -> Callable[[Any, float], None]:
+    draw = random.Random(plan.seed + 1)  # noqa: S311 - a repeatable sample
+
+    def probe(batch: list[Message], posted_at: float) -> None:
+        last = batch[-1]
+        if _is_plain(last) and draw.random() < PROBED:
+            probes.create_task(progress.probe.measure(last["userId"], posted_at, time.time()))
+
+    return probe
+
+
+def _is_plain(message: Message) -> bool:
+    """Is this a good, consented message that must show in the person's list?"""
+    properties, granted = message["properties"], message["context"]["consent"]["categoryPreferences"]["personalisation"]
+    if not granted or message["event"] == "Order Completed":
+        return False
+    price_is_good = isinstance(properties["price"], float) and properties["price"] >= 0
+    time_is_good = message["originalTimestamp"].startswith("20") and not message["originalTimestamp"].startswith("2099")
+    return bool(properties["product_id"]) and price_is_good and time_is_good
+
+
+async def _lists(api: httpx.AsyncClient, people: list[str]) -> dict[str, dict[str, Any]]:
+    gate = asyncio.Semaphore(16)
+
+    async def one(person: str) -> dict[str, Any]:
+        async with gate:
+            answer = await api.get(f"/v1/recommendations/{person}", params={"n": 10, "explain": "true"})
+            answer.raise_for_status()
+            return dict(answer.json())
+
+    return dict(zip(people, await asyncio.gather(*map(one, people)), strict=True))
+
+
+async def _denied(collector: httpx.AsyncClient) -> int:
+    text = (await collector.get("/metrics")).text
+    lines = [line for line in text.splitlines() if line.startswith("afterclick_collector_events_total")]
+    return int(sum(float(line.split()[-1]) for line in lines if 'fate="no_consent"' in line))
+
+
+async def _wait_until_drained(settings: Settings, running: list[services.Service], *, seconds: float = 300.0) -> None:
+    """Wait until all three queries have committed every message, and one more bulk interval for closing sessions."""
+    topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
+    end = end_offsets(servers, topic)
+    folders = [Path(settings.storage.checkpoints) / name for name in QUERIES]
+    deadline = time.monotonic() + seconds
+    while any(committed_offsets(folder, topic) != end for folder in folders):
+        for service in running:
+            service.check()
+        if time.monotonic() > deadline:
+            reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
+            message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
+            raise LocalStackError(message)
+        await asyncio.sleep(0.25)
+    await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)
+
+
+def _choose_person(progress: Progress, messages: list[Message], before: dict[str, dict[str, Any]]) -> None:
+    """Show the person with a personal list who does most in this replay."""
+    busiest = Counter(m["userId"] for m in messages if _is_plain(m) and before[m["userId"]]["source"] != "popular")
+    if not busiest:
+        return
+    person = busiest.most_common(1)[0][0]
+    done = [m["properties"]["product_id"] for m in messages if m["userId"] == person and m["event"] == "Product Added"]
+    progress.shown_person = person
+    progress.before = before[person]["items"]
+    progress.did = [progress.names.get(str(item_id), str(item_id)) for item_id in done]
+
+
+def _figures(
+    progress: Progress, before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]], denied: int
+) -> dict[str, Any]:
+    def item_ids(answer: dict[str, Any]) -> list[str]:
+        return [item["item_id"] for item in answer["items"]]
+
+    samples = progress.probe.samples
+    first = progress.probe.first_covered_at
+    return {
+        "events_acked": len(progress.counts.acked),
+        "deliveries_repeated": progress.counts.repeated,
+        "deliveries_refused": sum(progress.counts.refused.values()),
+        "without_consent_at_collector": denied,
+        "users": len(after),
+        "users_with_recommendations": sum(answer["source"] != "popular" for answer in after.values()),
+        "lists_changed": sum(item_ids(before[person]) != item_ids(after[person]) for person in after),
+        "freshness_ms": percentiles_ms([sample["total"] for sample in samples]),
+        "freshness_samples": len(samples),
+        "freshness_missed": progress.probe.missed,
+        "seconds_to_first_recommendation": round(first - progress.begun_at, 1) if first else None,
+    }
+
+
+def _shown(progress: Progress, after: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """One person's list with product names before and after what they did."""
+    if not progress.shown_person:
+        return {}
+
+    def named(items: list[dict[str, Any]]) -> list[str]:
+        return [progress.names.get(item["item_id"], item["item_id"]) for item in items]
+
+    now = after[progress.shown_person]
+    return {"person": progress.shown_person, "did": progress.did, "before": named(progress.before), "after": named(now["items"])}
+
+
+def _urls(settings: Settings) -> tuple[str, str]:
+    collector, serving = settings.collector, settings.serving
+    return f"http://{collector.host}:{collector.port}", f"http://{serving.host}:{serving.port}"

@@ -1,0 +1,115 @@
+"""Start and end our own programs as child processes: collector, API and streams."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from afterclick.errors import LocalStackError
+from afterclick.settings import Settings
+
+
+@dataclass(frozen=True)
+class Service:
+    """A running child process and where it logs."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def check(self) -> None:
+        """Raise `LocalStackError` with the end of the log when the process has ended."""
+        if self.process.poll() is not None:
+            message = f"{self.name} ended with exit code {self.process.returncode}; {self.log} ends:\n{_tail(self.log)}"
+            raise LocalStackError(message)
+
+
+def start_service(name: str, arguments: Sequence[str], settings: Settings, *, pythonpath: str | None = None) -> Service:
+    """Start ``python ARGUMENTS`` in its own process group, logging to ``<state_dir>/logs``."""
+    log = settings.state_dir / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
+            [sys.executable, *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            env=child_environment(settings, pythonpath=pythonpath),
+            start_new_session=True,
+        )
+    return Service(name, process, log)
+
+
+def child_environment(settings: Settings, *, pythonpath: str | None = None) -> Mapping[str, str]:
+    """Environment that makes a child load the same settings."""
+    own = {
+        "AFTERCLICK_ENVIRONMENT": settings.environment,
+        "AFTERCLICK_STATE_DIR": str(settings.state_dir.resolve()),
+        "AFTERCLICK_CONF_DIR": str(settings.conf_dir.resolve()),
+        "PYSPARK_PYTHON": sys.executable,
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    return {**os.environ, **own, **({"PYTHONPATH": pythonpath} if pythonpath else {})}  # noqa: TID251 - handed on
+
+
+def wait_until_ready(service: Service, url: str, *, seconds: float = 60.0) -> None:
+    """Wait until a GET of `url` answers 200.
+
+    Raises
+    ------
+    LocalStackError
+        If the process ends or does not answer in time, with the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        service.check()
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(url, timeout=2.0).status_code == httpx.codes.OK:
+                return
+        time.sleep(0.1)
+    message = f"{service.name} did not answer 200 at {url} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+    raise LocalStackError(message)
+
+
+def stop_service(service: Service, *, seconds: float = 60.0) -> None:
+    """End a child by SIGTERM, and by SIGKILL after `seconds`; its whole process group with it."""
+    if service.process.poll() is None:
+        service.process.send_signal(signal.SIGTERM)
+        try:
+            service.process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            kill_service(service)
+    _kill_group(service)
+
+
+def kill_service(service: Service) -> None:
+    """End a child and its process group by SIGKILL, as a crash would."""
+    _kill_group(service)
+    service.process.wait(timeout=30)
+
+
+@contextlib.contextmanager
+def stopping(services: list[Service]) -> Iterator[None]:
+    """End all services on leaving, the last started first."""
+    try:
+        yield
+    finally:
+        for service in reversed(services):
+            stop_service(service)
+
+
+def _kill_group(service: Service) -> None:
+    # The child is its group's leader (start_new_session), so the group id is its pid.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(service.process.pid, signal.SIGKILL)
+
+
+def _tail(log: Path, lines: int = 15) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
