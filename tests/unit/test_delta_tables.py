@@ -1,0 +1,60 @@
+"""Tables are created once, checked ever after, and written once per batch."""
+
+import subprocess
+import sys
+
+import pytest
+from pyspark.sql import SparkSession
+
+from afterclick.connectors import delta_tables
+from afterclick.errors import SchemaMismatchError, SettingsError
+from afterclick.schemas import ITEM, TABLES
+from afterclick.settings import Settings
+
+
+def test_ensure_tables_creates_every_table_and_accepts_it_afterwards(spark: SparkSession, settings: Settings) -> None:
+    delta_tables.ensure_tables(spark, settings)
+    delta_tables.ensure_tables(spark, settings)
+
+    for name, schema in TABLES.items():
+        assert delta_tables.read_table(spark, settings, name).schema.names == schema.names
+
+
+def test_ensure_tables_lists_all_differences_when_another_version_has_written(
+    spark: SparkSession, settings: Settings
+) -> None:
+    other = spark.createDataFrame([(1, "Mug")], "item_id bigint, title string")
+    other.write.format("delta").save(delta_tables.table_path(settings, "items"))
+
+    with pytest.raises(SchemaMismatchError, match=r"missing 'name' \(string\).*'item_id' is bigint, expected string"):
+        delta_tables.ensure_tables(spark, settings)
+
+
+def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: Settings) -> None:
+    path = delta_tables.table_path(settings, "items")
+    rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
+
+    for batch_id in (0, 0, 1, 0):
+        delta_tables.append_once(rows, path, "query:items:1", batch_id)
+
+    assert delta_tables.read_table(spark, settings, "items").count() == 2
+
+
+def test_generation_stays_with_the_checkpoint(settings: Settings) -> None:
+    assert delta_tables.generation(settings, "q") == delta_tables.generation(settings, "q") > 1_700_000_000
+
+
+def test_start_stream_refuses_when_another_process_holds_the_checkpoint(spark: SparkSession, settings: Settings) -> None:
+    delta_tables.generation(settings, "busy")
+    lock = f"{settings.storage.checkpoints}/.busy.lock"
+    code = f"import fcntl,sys; f=open({lock!r},'w'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()"
+    with subprocess.Popen(  # noqa: S603
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        rows = spark.readStream.format("rate").load()
+
+        with pytest.raises(SettingsError, match="busy already runs"):
+            delta_tables.start_stream(rows, "busy", lambda *_: None, settings, trigger_ms=0, pool="bulk")
+        holder.communicate("")
