@@ -1,0 +1,50 @@
+# Thin targets; `make help` lists them. `make demo` and `make test` need nothing but make and Python 3.11+.
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+EXCLUDE_NEWER := 2026-11-01
+COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
+
+.PHONY: help setup demo test check unit contract integration e2e golden lock bench
+
+help: ## list the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: ## virtual environment from the lock file, Java, jars (a second run needs no network)
+	@scripts/setup.sh
+
+demo: setup ## real events turning into changing recommendations; ARGS="--events 20000 --json"
+	@.venv/bin/afterclick demo $(ARGS)
+
+test: setup check unit contract integration e2e ## everything that must pass
+
+check: setup ## lint, types, import rules, spelling, shell scripts, lock file
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy lib jobs tests
+	.venv/bin/lint-imports
+	.venv/bin/codespell
+	.venv/bin/shellcheck scripts/setup.sh spark-submit.sh .ci/run
+	@cp requirements/dev.lock .venv/dev.lock.fresh && $(COMPILE) -o .venv/dev.lock.fresh >/dev/null && \
+	  diff -q requirements/dev.lock .venv/dev.lock.fresh || { echo "requirements/dev.lock is stale: run make lock"; exit 1; }
+
+unit: setup ## rules and transforms
+	$(PYTEST) tests/unit $(ARGS)
+
+contract: setup ## schemas, settings, layouts, golden files
+	$(PYTEST) tests/contract $(ARGS)
+
+integration: setup ## real Kafka, Valkey, Delta, MLflow, Great Expectations
+	$(PYTEST) tests/integration $(ARGS)
+
+e2e: setup ## from an HTTP post to the API's answer
+	$(PYTEST) tests/e2e $(ARGS)
+
+golden: setup ## rewrite tests/contract/golden; review the difference as code
+	AFTERCLICK_GOLDEN=1 $(PYTEST) tests/contract
+
+lock: setup ## compile requirements/dev.lock from setup.py
+	$(COMPILE) --upgrade -o requirements/dev.lock
+
+bench: setup ## one benchmark; NAME=freshness
+	.venv/bin/afterclick bench $(or $(NAME),freshness) --json

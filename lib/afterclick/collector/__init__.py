@@ -1,0 +1,1 @@
+"""The HTTP ingest service; no Spark here."""

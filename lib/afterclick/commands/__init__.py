@@ -1,0 +1,1 @@
+"""The commands of `afterclick`, one module per topic."""

@@ -1,0 +1,1 @@
+"""Everything that makes one machine enough: jars, Java, Kafka, Valkey, the demo."""

@@ -1,0 +1,105 @@
+"""Background processes that we end by pid, and only when they are surely ours."""
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from afterclick.errors import LocalStackError
+
+
+def free_port() -> int:
+    """Return a loopback port nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def is_listening(port: int) -> bool:
+    """Does anything accept connections on the loopback port?"""
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def start_process(name: str, command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> int:
+    """Start a process of its own session, logging to ``<folder>/logs/<name>.log``; return its pid."""
+    log = folder / "logs" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as stream:
+        process = subprocess.Popen(  # noqa: S603 - our own programs
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+            start_new_session=True,
+            env={**os.environ, **(variables or {})},  # noqa: TID251 - handed on
+        )
+    started = psutil.Process(process.pid).create_time()
+    _pid_file(folder, name).write_text(json.dumps({"pid": process.pid, "started": started}), encoding="utf-8")
+    return process.pid
+
+
+def running_pid(folder: Path, name: str) -> int | None:
+    """Pid of our process `name`; None when it is not running or the pid now belongs to someone else."""
+    with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
+        noted = json.loads(_pid_file(folder, name).read_text(encoding="utf-8"))
+        process = psutil.Process(noted["pid"])
+        is_ours = abs(process.create_time() - noted["started"]) < 1.0
+        if is_ours and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            return int(process.pid)
+    return None
+
+
+def stop_process(folder: Path, name: str, *, seconds: float = 20.0) -> bool:
+    """End our process `name` by SIGTERM, then SIGKILL; False when there was none."""
+    pid = running_pid(folder, name)
+    if pid is not None:
+        process = psutil.Process(pid)
+        process.terminate()
+        try:
+            process.wait(seconds)
+        except psutil.TimeoutExpired:
+            process.kill()
+            process.wait(seconds)
+    _pid_file(folder, name).unlink(missing_ok=True)
+    return pid is not None
+
+
+def wait_for_port(name: str, port: int, folder: Path, *, seconds: float = 30.0) -> None:
+    """Wait until our process listens.
+
+    Raises
+    ------
+    LocalStackError
+        If it ends or does not listen in time, with the end of its log.
+    """
+    deadline = time.monotonic() + seconds
+    while not is_listening(port):
+        if running_pid(folder, name) is None or time.monotonic() > deadline:
+            log = folder / "logs" / f"{name}.log"
+            tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+            message = f"{name} does not listen on 127.0.0.1:{port} after {seconds:.0f} s; {log} ends:\n{tail}"
+            raise LocalStackError(message)
+        time.sleep(0.05)
+
+
+def refuse_foreign_listener(name: str, port: int) -> None:
+    """Raise `LocalStackError` when somebody else listens on a port we were told to use."""
+    if is_listening(port):
+        owners = [c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
+        message = (
+            f"port {port} for {name} is taken by process {owners[0] if owners else 'unknown'}, which is not ours and was left "
+            "alone. End it, or delete endpoints.yaml in the state folder to get another port."
+        )
+        raise LocalStackError(message)
+
+
+def _pid_file(folder: Path, name: str) -> Path:
+    return folder / f"{name}.pid.json"

@@ -1,0 +1,1 @@
+"""The recommendation API; no Spark here."""
