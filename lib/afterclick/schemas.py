@@ -157,6 +157,21 @@ SESSION = _schema(
     ("order_value", DoubleType(), False),
 )
 
+# What the session operator says in one batch: a closed session (columns of SESSION, `is_late` false)
+# or a late event (`event_id` to `watermark_at`, `is_late` true). The other side's columns are null.
+SESSION_CHANGE = _schema(
+    *[(field.name, field.dataType, True) for field in SESSION],
+    ("event_id", StringType(), True),
+    ("event_type", StringType(), True),
+    ("event_at", TimestampType(), True),
+    ("received_at", TimestampType(), True),
+    ("watermark_at", TimestampType(), True),
+    ("is_late", BooleanType(), False),
+)
+
+# State of one shard of the session operator: Arrow streams of open sessions and recent event ids.
+SHARD_STATE = _schema(("open", BinaryType(), False), ("seen", BinaryType(), False))
+
 # One product of the catalogue. Key: `item_id`.
 ITEM = _schema(
     ("item_id", StringType(), False),

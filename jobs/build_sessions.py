@@ -1,0 +1,76 @@
+"""Kafka topic -> closed sessions in Delta, by event time.
+
+Reads       Kafka topic ``kafka.events_topic``        schemas.EVENT_MESSAGE
+Writes      table ``sessions``                        schemas.SESSION
+            table ``late_events``                     schemas.LATE_EVENT
+Checkpoint  ``<checkpoints>/build_sessions``; bound to ``sessions.shards`` and ``spark.sql.shuffle.partitions``
+"""
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.streaming import StreamingQuery
+
+from afterclick.connectors import delta_tables, kafka_source
+from afterclick.consent_filter import has_consent
+from afterclick.events import decode_events, select_events
+from afterclick.job_runner import job_context, run_stream
+from afterclick.quality import flag_violations, read_suite
+from afterclick.schemas import LATE_EVENT, SESSION
+from afterclick.sessions import sessionize
+from afterclick.settings import Settings
+from afterclick.vocabulary import Purpose
+
+QUERY = "build_sessions"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run until stopped; non-zero when the query failed."""
+    with job_context(QUERY, argv) as (spark, settings):
+        return run_stream(start(spark, settings))
+
+
+def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
+    """Start the query in `spark`."""
+    delta_tables.ensure_tables(spark, settings)
+    raw = kafka_source.read_event_stream(spark, settings.kafka)
+    checked = flag_violations(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
+    events = select_events(checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS)))
+    changes = sessionize(
+        events,
+        gap_seconds=settings.sessions.gap_minutes * 60,
+        watermark_minutes=settings.streams.watermark_minutes,
+        shards=settings.sessions.shards,
+    )
+
+    write_batch = partial(write_sessions, settings=settings)
+    trigger_ms = settings.streams.bulk_trigger_seconds * 1000
+    return delta_tables.start_stream(changes, QUERY, write_batch, settings, trigger_ms=trigger_ms, pool="bulk")
+
+
+def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> None:
+    """Write one micro-batch of `schemas.SESSION_CHANGE`; repeating it with the same `batch_id` changes nothing.
+
+    1. late events, 2. closed sessions: Delta skips what a crashed attempt already committed.
+    """
+    batch.persist()
+    try:
+        late = batch.where("is_late").withColumn("batch_id", F.lit(batch_id).cast("long"))
+        parts = {
+            "late_events": late.select(*LATE_EVENT.names),
+            "sessions": batch.where("NOT is_late").select(*SESSION.names),
+        }
+        counts = {row.is_late: row["count"] for row in batch.groupBy("is_late").count().collect()}  # at most two rows
+        for table, rows in parts.items():
+            if counts.get(table == "late_events"):
+                transaction = delta_tables.transaction_id(settings, QUERY, table)
+                delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
+    finally:
+        batch.unpersist()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
