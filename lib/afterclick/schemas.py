@@ -172,6 +172,23 @@ SESSION_CHANGE = _schema(
 # State of one shard of the session operator: Arrow streams of open sessions and recent event ids.
 SHARD_STATE = _schema(("open", BinaryType(), False), ("seen", BinaryType(), False))
 
+# One item of one event of a person who allows personalisation. Times in milliseconds since the epoch.
+# The same interaction may come twice (redelivery): who sums them takes distinct ones.
+INTERACTION = _schema(
+    ("subject_id", StringType(), False),
+    ("item_id", StringType(), False),
+    ("event_type", StringType(), False),
+    ("event_ms", LongType(), False),
+    ("received_ms", LongType(), False),
+)
+
+# Strength of a person's interest in an item. Unique: (`subject_id`, `item_id`). Positive.
+INTERACTION_WEIGHT = _schema(
+    ("subject_id", StringType(), False),
+    ("item_id", StringType(), False),
+    ("weight", DoubleType(), False),
+)
+
 # One product of the catalogue. Key: `item_id`.
 ITEM = _schema(
     ("item_id", StringType(), False),

@@ -1,0 +1,51 @@
+"""Scores to lists. numpy only."""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+IntVector = npt.NDArray[np.int64]
+
+
+class Ranked(NamedTuple):
+    """Best items first: `items` and `scores`, shape (n_users, n)."""
+
+    items: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64]
+
+
+def rank_top_n(
+    user_factors: npt.NDArray[np.float64],
+    item_factors: npt.NDArray[np.float64],
+    n: int,
+    *,
+    excluded: tuple[IntVector, IntVector] | None = None,
+) -> Ranked:
+    """Return the `n` best items of each user by inner product; equal scores by item order.
+
+    Parameters
+    ----------
+    user_factors : shape (n_users, rank)
+    item_factors : shape (n_items, rank)
+    n
+        At most the number of items.
+    excluded
+        User rows and item rows that must not be listed; their score is ``-inf``, and they come last.
+    """
+    scores = user_factors @ item_factors.T
+    if excluded is not None:
+        scores[excluded] = -np.inf
+    n = min(n, scores.shape[1])
+    best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
+    best.sort(axis=1)
+    best_scores = np.take_along_axis(scores, best, axis=1)
+    order = np.argsort(-best_scores, axis=1, kind="stable")
+    return Ranked(np.take_along_axis(best, order, axis=1), np.take_along_axis(best_scores, order, axis=1))
+
+
+def popular_top_n(popularity: npt.NDArray[np.float64], n: int) -> Ranked:
+    """Return the `n` most popular items as one user's list; shares of all popularity as scores."""
+    order = np.argsort(-popularity, kind="stable")[:n]
+    total = popularity.sum() or 1.0
+    return Ranked(order[None, :], (popularity[order] / total)[None, :])

@@ -1,0 +1,77 @@
+"""Interaction weights -> a model, by the ``implicit`` library's ALS."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from implicit.cpu.als import AlternatingLeastSquares
+from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
+
+from afterclick.errors import ModelError
+from afterclick.models import Model
+from afterclick.settings import ModelSettings
+
+
+@dataclass(frozen=True)
+class Training:
+    """A model and what it was trained on.
+
+    Parameters
+    ----------
+    weights : shape (n_users, n_items)
+        Interaction weights, before `alpha`.
+    """
+
+    model: Model
+    weights: csr_matrix
+
+
+def train(interactions: pa.Table, settings: ModelSettings, *, version: str, trained_at: str, event_weights: Mapping[str, float]) -> Training:
+    """Train on rows of `schemas.INTERACTION_WEIGHT`; the same rows in any order give the same model.
+
+    Raises
+    ------
+    ModelError
+        If there are no interactions.
+
+    Notes
+    -----
+    Exact solver, not conjugate gradients, so that fold-in and trainer solve the same equations.
+    """
+    weights, item_ids = as_matrix(interactions)
+    als = AlternatingLeastSquares(
+        factors=settings.rank,
+        regularization=settings.regularization,
+        alpha=settings.alpha,
+        iterations=settings.iterations,
+        random_state=settings.seed,
+        use_cg=False,
+        use_native=True,
+    )
+    with threadpool_limits(1, "blas"):  # implicit runs its own threads; BLAS threads only fight with them
+        als.fit(weights, show_progress=False)
+    popularity = np.asarray(weights.sum(axis=0), np.float64).ravel()
+    model = Model(
+        version=version,
+        item_ids=item_ids,
+        item_factors=np.ascontiguousarray(als.item_factors, np.float32),
+        popularity=popularity,
+        regularization=settings.regularization,
+        alpha=settings.alpha,
+        event_weights=dict(event_weights),
+        trained_at=trained_at,
+    )
+    return Training(model, weights)
+
+
+def as_matrix(interactions: pa.Table) -> tuple[csr_matrix, np.ndarray]:
+    """Return people × items, both sorted by id, and the item ids."""
+    if len(interactions) == 0:
+        message = "there are no interactions to train on: import history (`afterclick import`) or wait for events with consent"
+        raise ModelError(message)
+    subjects, users = np.unique(interactions["subject_id"].to_numpy().astype(str), return_inverse=True)
+    item_ids, items = np.unique(interactions["item_id"].to_numpy().astype(str), return_inverse=True)
+    weights = interactions["weight"].to_numpy().astype(np.float32)
+    return csr_matrix((weights, (users, items)), shape=(len(subjects), len(item_ids))), item_ids
