@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.types import (
     BinaryType,
@@ -16,6 +17,7 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from afterclick.models import Model
 from afterclick.pseudonyms import pseudonym
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -73,3 +75,18 @@ def kafka_rows(
         for number, value in enumerate(map(as_value, messages))
     ]
     return spark.createDataFrame(rows, KAFKA_MESSAGE)
+
+
+def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any) -> Model:
+    """A model over item-0, item-1, ... with random factors; item-0 is the most popular."""
+    fields: dict[str, Any] = {
+        "version": "v1",
+        "item_ids": np.array([f"item-{number}" for number in range(items)]),
+        "item_factors": np.random.default_rng(seed).normal(size=(items, rank)).astype(np.float32),
+        "popularity": np.arange(items, 0, -1, dtype=np.float64),
+        "regularization": 1.0,
+        "alpha": 1.0,
+        "event_weights": {"view": 1.0, "cart": 3.0, "purchase": 5.0},
+        "trained_at": "2026-11-24T12:00:00.000+00:00",
+    }
+    return Model(**(fields | overrides))

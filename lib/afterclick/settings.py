@@ -275,10 +275,10 @@ def _with_places(value: Any, places: Mapping[str, str]) -> Any:
 
 
 def _from_variables(variables: Mapping[str, str]) -> dict[str, Any]:
-    """Read ``AFTERCLICK_<SECTION>__<KEY>``; values are YAML scalars or collections."""
+    """Read ``AFTERCLICK_<SECTION>__<KEY>``; a value that begins with [ or { is YAML, any other is text."""
     tree: dict[str, Any] = {}
     for name, value in variables.items():
         if name.startswith(PREFIX) and "__" in name:
             section, key = name.removeprefix(PREFIX).lower().split("__", 1)
-            tree.setdefault(section, {})[key] = yaml.safe_load(value)
+            tree.setdefault(section, {})[key] = yaml.safe_load(value) if value[:1] in {"[", "{"} else value
     return tree

@@ -28,7 +28,14 @@ class Training:
     weights: csr_matrix
 
 
-def train(interactions: pa.Table, settings: ModelSettings, *, version: str, trained_at: str, event_weights: Mapping[str, float]) -> Training:
+def train(
+    interactions: pa.Table,
+    settings: ModelSettings,
+    *,
+    version: str,
+    trained_at: str,
+    event_weights: Mapping[str, float],
+) -> Training:
     """Train on rows of `schemas.INTERACTION_WEIGHT`; the same rows in any order give the same model.
 
     Raises
@@ -41,16 +48,15 @@ def train(interactions: pa.Table, settings: ModelSettings, *, version: str, trai
     Exact solver, not conjugate gradients, so that fold-in and trainer solve the same equations.
     """
     weights, item_ids = as_matrix(interactions)
-    als = AlternatingLeastSquares(
-        factors=settings.rank,
-        regularization=settings.regularization,
-        alpha=settings.alpha,
-        iterations=settings.iterations,
-        random_state=settings.seed,
-        use_cg=False,
-        use_native=True,
-    )
     with threadpool_limits(1, "blas"):  # implicit runs its own threads; BLAS threads only fight with them
+        als = AlternatingLeastSquares(
+            factors=settings.rank,
+            regularization=settings.regularization,
+            alpha=settings.alpha,
+            iterations=settings.iterations,
+            random_state=settings.seed,
+            use_cg=False,
+        )
         als.fit(weights, show_progress=False)
     popularity = np.asarray(weights.sum(axis=0), np.float64).ravel()
     model = Model(

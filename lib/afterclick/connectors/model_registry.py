@@ -11,7 +11,8 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from afterclick.errors import ModelNotFoundError
-from afterclick.models import Model, load_model, save_model
+from afterclick.models import Model, save_model
+from afterclick.served_model import model_folder
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -94,28 +95,15 @@ def list_versions(client: MlflowClient, settings: Settings) -> list[dict[str, An
     ]
 
 
-def read_model(settings: Settings, version: str) -> Model:
-    """Load a version, from the local copy where there is one, else from the registry.
+def download_model(settings: Settings, version: str) -> None:
+    """Fetch a version's files from the registry into the local copy's place.
 
     Raises
     ------
     ModelNotFoundError
         If the registry does not know the version.
-    IncompatibleModelError
-        If the files are not what was saved.
     """
     folder = model_folder(settings, version)
-    if not (folder / "manifest.json").exists():
-        _download(settings, version, folder)
-    return load_model(folder)
-
-
-def model_folder(settings: Settings, version: str) -> Path:
-    """Return the local copy's place."""
-    return Path(settings.storage.models) / version
-
-
-def _download(settings: Settings, version: str, folder: Path) -> None:
     client = open_registry(settings)
     for one in client.search_model_versions(f"name = '{settings.model.name}'"):
         if one.tags.get(VERSION_TAG) == version:

@@ -1,0 +1,226 @@
+"""Histories and lists in Redis: exact bytes, compare-and-set writes, one pointer to the served model.
+
+====================================  =====================================================
+``{prefix}model``                     served model version (utf-8)
+``{prefix}h:{subject}``               history: header, then records of `histories.RECORD`
+``{prefix}r:{version}:{subject}``     list of one version: MessagePack of `TopList`
+``{prefix}popular:{version}``         the same for people without a list
+====================================  =====================================================
+
+docs/decisions/0004-redis-layout.md says why.
+"""
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import redis
+
+from afterclick.errors import StoreUnavailableError
+from afterclick.histories import RECORD, History
+from afterclick.settings import RedisSettings
+
+MAGIC = b"AH01"
+_HEADER = struct.Struct("<4sIIqq")
+_STREAM_PATIENCE = 10.0
+
+# KEYS: history, list. ARGV: revision read, generation, batch id, new history, history TTL, new list, list TTL.
+_WRITE_SCRIPT = """
+local header = redis.call('GETRANGE', KEYS[1], 0, 27)
+local revision = 0
+if #header == 28 then
+  local generation, batch
+  revision, generation, batch = struct.unpack('<I4I4i8', header, 5)
+  local ours, our_batch = tonumber(ARGV[2]), tonumber(ARGV[3])
+  if generation > ours or (generation == ours and batch > our_batch) then return -1 end
+end
+if revision ~= tonumber(ARGV[1]) then return 0 end
+redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5])
+if ARGV[6] ~= '' then redis.call('SET', KEYS[2], ARGV[6], 'EX', ARGV[7]) end
+return 1
+"""
+WRITTEN, CONFLICT, FENCED = 1, 0, -1
+
+
+class ListedItem(msgspec.Struct, frozen=True):
+    """One place of a list; `because` is the past item that brought most of the score, `share` how much of it (0-1)."""
+
+    item_id: str
+    score: float
+    reason: str
+    because: str | None = None
+    share: float | None = None
+
+
+class TopList(msgspec.Struct, frozen=True):
+    """One person's list, best first; times in milliseconds since the epoch."""
+
+    model_version: str
+    source: str
+    fresh_as_of_ms: int
+    generated_at_ms: int
+    items: list[ListedItem]
+
+
+class Fence(NamedTuple):
+    """Who writes: checkpoint generation and batch. An older writer's effects are refused."""
+
+    generation: int
+    batch_id: int
+
+
+@dataclass(frozen=True)
+class StoredHistory:
+    """A history with what its header says; `revision` 0 means that nothing is stored."""
+
+    records: History
+    revision: int = 0
+    fence: Fence = Fence(0, 0)
+    fresh_as_of_ms: int = 0
+
+
+class ListUpdate(NamedTuple):
+    """What `fence` stores for one subject; `history.revision` is the one that was read, `top` None before the first model."""
+
+    subject_id: str
+    history: StoredHistory
+    top: TopList | None
+    fence: Fence
+
+
+def connect(settings: RedisSettings, *, patience: float = _STREAM_PATIENCE) -> "RedisStore":
+    """Return a store; it connects at the first command.
+
+    Parameters
+    ----------
+    patience
+        Times ``timeout_seconds`` to wait for one round trip; 1 for the API.
+    """
+    timeout = settings.timeout_seconds * patience
+    client = redis.Redis.from_url(
+        settings.url.get_secret_value(), socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2
+    )
+    return RedisStore(client, settings)
+
+
+class RedisStore:
+    """Commands on histories and lists.
+
+    Every method raises `StoreUnavailableError` when Redis cannot be reached or refuses.
+    """
+
+    def __init__(self, client: redis.Redis, settings: RedisSettings) -> None:
+        self._client = client
+        self._settings = settings
+        self._prefix = settings.prefix.encode()
+
+    def read_histories(self, subject_ids: Sequence[str]) -> list[StoredHistory]:
+        """Return the history of each subject in one round trip; an empty one where nothing is stored."""
+        if not subject_ids:
+            return []
+        with _translated():
+            values = self._client.mget([self.history_key(subject_id) for subject_id in subject_ids])
+        return [unpack_history(value) if value else StoredHistory(np.zeros(0, RECORD)) for value in values]
+
+    def write_lists(self, updates: Sequence[ListUpdate]) -> list[int]:
+        """Store histories and lists, each pair at once, all in one round trip.
+
+        Returns
+        -------
+        list of int
+            ``WRITTEN``; ``CONFLICT`` when someone wrote since we read: read, merge and write again; ``FENCED`` when a
+            later batch or generation has written: leave it.
+        """
+        pipeline = self._client.pipeline(transaction=False)
+        day = 86_400
+        for subject_id, history, top, fence in updates:
+            keys = (self.history_key(subject_id), self.list_key(top.model_version if top else "none", subject_id))
+            blob = pack_history(history, fence)
+            arguments = (history.revision, *fence, blob, self._settings.history_ttl_days * day)
+            encoded = msgspec.msgpack.encode(top) if top else b""
+            pipeline.eval(_WRITE_SCRIPT, 2, *keys, *arguments, encoded, self._settings.list_ttl_days * day)
+        with _translated():
+            return [int(answer) for answer in pipeline.execute()]
+
+    def read_list(self, subject_id: str) -> tuple[str | None, TopList | None]:
+        """Return the served version and the subject's list of that version, if any."""
+        version = self.served_version()
+        if version is None:
+            return None, None
+        with _translated():
+            value = self._client.get(self.list_key(version, subject_id))
+        return version, decode_list(value) if value else None
+
+    def served_version(self) -> str | None:
+        """Return the model version the pointer names; None before the first."""
+        with _translated():
+            value = self._client.get(self._prefix + b"model")
+        return value.decode() if value else None
+
+    def switch_version(self, version: str) -> None:
+        """Point to a version whose lists are there."""
+        with _translated():
+            self._client.set(self._prefix + b"model", version.encode())
+
+    def write_popular(self, top: TopList) -> None:
+        """Store the list for people without one; it does not expire."""
+        with _translated():
+            self._client.set(self._prefix + b"popular:" + top.model_version.encode(), msgspec.msgpack.encode(top))
+
+    def read_popular(self, version: str) -> TopList | None:
+        """Return the list for people without one."""
+        with _translated():
+            value = self._client.get(self._prefix + b"popular:" + version.encode())
+        return decode_list(value) if value else None
+
+    def history_key(self, subject_id: str) -> bytes:
+        """Return the key of a subject's history."""
+        return self._prefix + b"h:" + subject_id.encode()
+
+    def list_key(self, version: str, subject_id: str) -> bytes:
+        """Return the key of a subject's list of one model version."""
+        return self._prefix + b"r:" + version.encode() + b":" + subject_id.encode()
+
+
+def pack_history(history: StoredHistory, fence: Fence) -> bytes:
+    """Return the value after a write by `fence`: the revision goes up by one."""
+    revision = (history.revision + 1) % 2**32 or 1
+    header = _HEADER.pack(MAGIC, revision, fence.generation, fence.batch_id, history.fresh_as_of_ms)
+    return header + history.records.tobytes()
+
+
+def unpack_history(value: bytes) -> StoredHistory:
+    """Return the history stored in a value.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If the value is not one of ours.
+    """
+    if len(value) < _HEADER.size or value[:4] != MAGIC or (len(value) - _HEADER.size) % RECORD.itemsize:
+        message = f"a history of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r}; another program uses the prefix"
+        raise StoreUnavailableError(message)
+    _, revision, generation, batch_id, fresh_as_of_ms = _HEADER.unpack_from(value)
+    records = np.frombuffer(value, RECORD, offset=_HEADER.size)
+    return StoredHistory(records, revision, Fence(generation, batch_id), fresh_as_of_ms)
+
+
+def decode_list(value: bytes) -> TopList:
+    """Decode MessagePack as written by `RedisStore.write_lists`."""
+    return msgspec.msgpack.decode(value, type=TopList)
+
+
+class _translated:  # noqa: N801 - reads as a statement
+    """Turn the client's errors into ours."""
+
+    def __enter__(self) -> None:
+        """Do nothing."""
+
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        """Translate."""
+        if isinstance(error, redis.RedisError):
+            message = f"Redis does not answer as it should: {error}. See docs/operations.md, 'Redis is down'."
+            raise StoreUnavailableError(message) from error

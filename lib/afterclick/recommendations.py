@@ -1,0 +1,173 @@
+"""Interactions in, lists out: Arrow table -> Redis -> Arrow table, on the driver or on executors.
+
+Reads the touched people's histories, merges, folds in, ranks, and writes history and list together.
+Everything a list depends on is the history set and the model, so repeating a batch repeats the list.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from afterclick.connectors.redis_store import (
+    CONFLICT,
+    FENCED,
+    WRITTEN,
+    Fence,
+    ListedItem,
+    ListUpdate,
+    RedisStore,
+    StoredHistory,
+    TopList,
+)
+from afterclick.errors import StoreUnavailableError
+from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
+from afterclick.histories import EVENT_TYPE_CODES, RECORD, Confidences, History, merge_histories, weigh_histories
+from afterclick.models import Model, item_keys
+from afterclick.ranking import popular_top_n, rank_top_n
+from afterclick.settings import RecommendationSettings
+
+RESULT = pa.schema([("written", pa.int64()), ("fenced", pa.int64())])
+"""What updating one table did: numbers of subjects."""
+_ATTEMPTS = 20
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """A model with what is computed from it once."""
+
+    model: Model
+    settings: RecommendationSettings
+
+    @cached_property
+    def basis(self) -> FoldInBasis:
+        """Return the fold-in basis."""
+        return prepare_basis(self.model.item_factors, regularization=self.model.regularization)
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Return the item ids as plain strings."""
+        return [str(item_id) for item_id in self.model.item_ids]
+
+    def popular(self, now_ms: int) -> TopList:
+        """Return the list for people without one."""
+        ranked = popular_top_n(self.model.popularity, self.settings.list_size)
+        pairs = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
+        items = [ListedItem(self.item_ids[item], score, "popular") for item, score in pairs]
+        return TopList(self.model.version, "popular", 0, now_ms, items)
+
+    def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
+        """Return each person's list; the popular one where the model knows nothing of the history."""
+        records = [history.records for history in histories]
+        keys = np.concatenate([one["item_key"] for one in records]) if records else np.zeros(0, np.uint64)
+        confidences = weigh_histories(
+            records, self.model.index_of(keys), event_weights=self.settings.event_weights, alpha=self.model.alpha
+        )
+        factors = fold_in_users(self.basis, *confidences)
+        ranked = rank_top_n(
+            factors, self.basis.item_factors, self.settings.list_size, excluded=self._excluded(confidences)
+        )
+        popular = self.popular(now_ms).items
+        found = []
+        for user, history in enumerate(histories):
+            begin, end = confidences.indptr[user : user + 2]
+            known = confidences.indices[begin:end], confidences.values[begin:end]
+            items = self._named(ranked.items[user], ranked.scores[user], *known) if end > begin else popular
+            source = "fold_in" if end > begin else "popular"
+            found.append(TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, items))
+        return found
+
+    def _excluded(self, confidences: Confidences) -> tuple[np.ndarray, np.ndarray] | None:
+        if not self.settings.exclude_seen:
+            return None
+        users = np.repeat(np.arange(len(confidences.indptr) - 1), np.diff(confidences.indptr))
+        return users, confidences.indices
+
+    def _named(self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray, confidence: np.ndarray) -> list[ListedItem]:
+        """Name each item with the past item that contributed most to its score."""
+        shown = np.isfinite(scores)
+        brought = contributions(self.basis, items[shown], seen, confidence)
+        most = brought.argmax(axis=1)
+        share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
+        columns = zip(items[shown].tolist(), scores[shown].tolist(), seen[most].tolist(), share.tolist(), strict=True)
+        reason = "because_you_interacted"
+        return [
+            ListedItem(self.item_ids[item], round(score, 6), reason, self.item_ids[because], round(max(part, 0.0), 4))
+            for item, score, because, part in columns
+        ]
+
+
+def update_lists(
+    interactions: pa.Table,
+    recommender: Recommender | None,
+    store: RedisStore,
+    *,
+    length: int,
+    fence: Fence | None,
+    now_ms: int,
+) -> pa.Table:
+    """Fold interactions into the touched people's histories and lists.
+
+    Parameters
+    ----------
+    interactions
+        Rows of `schemas.INTERACTION`, all of a person's in one table.
+    recommender
+        None before the first model: histories are kept, lists follow when a cache is warmed.
+    length
+        Most recent interactions to keep per person.
+    fence
+        The writing batch; None keeps each history's own (warming a cache beside the stream).
+
+    Returns
+    -------
+    pyarrow.Table
+        One row of `RESULT`.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If Redis fails, or a history keeps changing under us.
+    """
+    left = _arrivals(interactions)
+    counts = {WRITTEN: 0, FENCED: 0}
+    for _ in range(_ATTEMPTS):
+        if not left:
+            return pa.table({"written": [counts[WRITTEN]], "fenced": [counts[FENCED]]}, schema=RESULT)
+        subjects = list(left)
+        stored = store.read_histories(subjects)
+        merged = [_merge(old, *left[name], length) for name, old in zip(subjects, stored, strict=True)]
+        lists = recommender.lists(merged, now_ms) if recommender else [None] * len(merged)
+        fences = [fence or history.fence for history in stored]
+        answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences)))
+        counts = {answer: counts[answer] + answers.count(answer) for answer in counts}
+        left = {n: left[n] for n, answer in zip(subjects, answers, strict=True) if answer == CONFLICT}
+    message = f"{len(left)} histories changed during each of {_ATTEMPTS} attempts to write them: two streams write one prefix"
+    raise StoreUnavailableError(message)
+
+
+def _merge(stored: StoredHistory, arriving: History, fresh_as_of_ms: int, length: int) -> StoredHistory:
+    records = merge_histories(stored.records, arriving, length=length)
+    return StoredHistory(records, stored.revision, stored.fence, max(stored.fresh_as_of_ms, fresh_as_of_ms))
+
+
+def _arrivals(interactions: pa.Table) -> dict[str, tuple[History, int]]:
+    """Return each person's new records and the latest time of receipt."""
+    items = interactions["item_id"].combine_chunks().dictionary_encode()
+    kinds = interactions["event_type"].combine_chunks().dictionary_encode()
+    people = interactions["subject_id"].combine_chunks().dictionary_encode()
+    records = np.zeros(len(interactions), RECORD)
+    keys = item_keys(items.dictionary.to_pylist())
+    codes = np.array([EVENT_TYPE_CODES[name] for name in kinds.dictionary.to_pylist()], np.uint8)
+    records["item_key"] = keys[items.indices.to_numpy()]
+    records["event_type"] = codes[kinds.indices.to_numpy()]
+    records["event_ms"] = interactions["event_ms"].to_numpy()
+    person = people.indices.to_numpy()
+    order = np.argsort(person, kind="stable")
+    cuts = np.flatnonzero(np.diff(person[order])) + 1
+    received = interactions["received_ms"].to_numpy()[order]
+    names = people.dictionary.to_pylist()
+    parts = zip(np.split(records[order], cuts), np.split(received, cuts), strict=True)
+    return {name: (part, int(times.max())) for name, (part, times) in zip(names, parts, strict=True)} if names else {}
