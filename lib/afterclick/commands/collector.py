@@ -1,0 +1,24 @@
+"""``afterclick collector``."""
+
+from typing import Annotated
+
+import typer
+
+
+def collector(
+    environment: Annotated[str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")] = None,
+) -> None:
+    """Serve Segment's tracking API and write events to Kafka.
+
+    Example: afterclick up && afterclick collector
+    """
+    from datetime import UTC, datetime
+
+    from afterclick.collector.app import create_app
+    from afterclick.collector.event_sink import KafkaSink
+    from afterclick.commands.http import run_http
+    from afterclick.settings import load_settings
+
+    settings = load_settings(environment)
+    app = create_app(settings, KafkaSink(settings.kafka, settings.collector), lambda: datetime.now(UTC))
+    run_http(app, settings.collector.host, settings.collector.port)
