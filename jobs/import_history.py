@@ -15,8 +15,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import SparkSession
+from pyspark.sql import functions as F
 
 from afterclick.connectors import delta_tables
+from afterclick.event_fates import FATES
 from afterclick.events import decode_events
 from afterclick.imported_history import encode_history, pseudonymise_subjects
 from afterclick.job_runner import job_context
@@ -31,14 +33,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Import one file."""
     parser = argparse.ArgumentParser(prog="import_history")
     parser.add_argument("file", type=Path)
-    parser.add_argument("--mapping", type=Path, required=True)
+    parser.add_argument("--mapping", type=Path, default=None)
     arguments, rest = parser.parse_known_args(argv)
-    mapping = read_mapping(arguments.mapping)
-    digest = hashlib.sha256(arguments.file.read_bytes() + arguments.mapping.read_bytes()).hexdigest()[:16]
     with job_context("import_history", rest) as (spark, settings):
-        log = read_log(arguments.file, mapping).table
-        import_log(spark, settings, log, digest=digest, purposes=mapping.purposes)
+        import_file(spark, settings, arguments.file, arguments.mapping)
     return 0
+
+
+def import_file(spark: SparkSession, settings: Settings, file: Path, mapping_file: Path | None) -> None:
+    """Import one file; repeating it adds nothing."""
+    mapping = read_mapping(mapping_file)
+    log = read_log(file, mapping).table
+    import_log(spark, settings, log, digest=file_digest(file, mapping_file), purposes=mapping.purposes)
+
+
+def file_digest(file: Path, mapping_file: Path | None) -> str:
+    """Name a file and its mapping by their contents."""
+    mapping = mapping_file.read_bytes() if mapping_file else b""
+    return hashlib.sha256(file.read_bytes() + mapping).hexdigest()[:16]
+
+
+def count_import(spark: SparkSession, settings: Settings, digest: str) -> dict[str, int]:
+    """Return what the ledger says of an import, by fate."""
+    ledger = delta_tables.read_table(spark, settings, "ledger").where(F.col("query") == f"import_{digest}")
+    row = ledger.select("consumed", *FATES).first()
+    return {name: int(count) for name, count in row.asDict().items()} if row else {}
 
 
 def import_log(spark: SparkSession, settings: Settings, log: pa.Table, *, digest: str, purposes: Iterable[str]) -> None:

@@ -26,7 +26,8 @@ from afterclick.errors import StoreUnavailableError
 from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD, Confidences, History, merge_histories, weigh_histories
 from afterclick.models import Model, item_keys
-from afterclick.ranking import popular_top_n, rank_top_n
+from afterclick.popular_list import popular_list
+from afterclick.ranking import rank_top_n
 from afterclick.settings import RecommendationSettings
 
 RESULT = pa.schema([("written", pa.int64()), ("fenced", pa.int64())])
@@ -53,10 +54,7 @@ class Recommender:
 
     def popular(self, now_ms: int) -> TopList:
         """Return the list for people without one."""
-        ranked = popular_top_n(self.model.popularity, self.settings.list_size)
-        pairs = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
-        items = [ListedItem(self.item_ids[item], score, "popular") for item, score in pairs]
-        return TopList(self.model.version, "popular", 0, now_ms, items)
+        return popular_list(self.model, self.settings.list_size, now_ms=now_ms)
 
     def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
         """Return each person's list; the popular one where the model knows nothing of the history."""

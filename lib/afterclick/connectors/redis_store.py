@@ -115,14 +115,14 @@ class RedisStore:
     def __init__(self, client: redis.Redis, settings: RedisSettings) -> None:
         self._client = client
         self._settings = settings
-        self._prefix = settings.prefix.encode()
+        self._prefix = settings.prefix
 
     def read_histories(self, subject_ids: Sequence[str]) -> list[StoredHistory]:
         """Return the history of each subject in one round trip; an empty one where nothing is stored."""
         if not subject_ids:
             return []
         with _translated():
-            values = self._client.mget([self.history_key(subject_id) for subject_id in subject_ids])
+            values = self._client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
         return [unpack_history(value) if value else StoredHistory(np.zeros(0, RECORD)) for value in values]
 
     def write_lists(self, updates: Sequence[ListUpdate]) -> list[int]:
@@ -137,7 +137,7 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         day = 86_400
         for subject_id, history, top, fence in updates:
-            keys = (self.history_key(subject_id), self.list_key(top.model_version if top else "none", subject_id))
+            keys = (history_key(self._prefix, subject_id), list_key(self._prefix, top.model_version if top else "none", subject_id))
             blob = pack_history(history, fence)
             arguments = (history.revision, *fence, blob, self._settings.history_ttl_days * day)
             encoded = msgspec.msgpack.encode(top) if top else b""
@@ -151,38 +151,50 @@ class RedisStore:
         if version is None:
             return None, None
         with _translated():
-            value = self._client.get(self.list_key(version, subject_id))
+            value = self._client.get(list_key(self._prefix, version, subject_id))
         return version, decode_list(value) if value else None
 
     def served_version(self) -> str | None:
         """Return the model version the pointer names; None before the first."""
         with _translated():
-            value = self._client.get(self._prefix + b"model")
+            value = self._client.get(pointer_key(self._prefix))
         return value.decode() if value else None
 
     def switch_version(self, version: str) -> None:
         """Point to a version whose lists are there."""
         with _translated():
-            self._client.set(self._prefix + b"model", version.encode())
+            self._client.set(pointer_key(self._prefix), version.encode())
 
     def write_popular(self, top: TopList) -> None:
         """Store the list for people without one; it does not expire."""
         with _translated():
-            self._client.set(self._prefix + b"popular:" + top.model_version.encode(), msgspec.msgpack.encode(top))
+            self._client.set(popular_key(self._prefix, top.model_version), msgspec.msgpack.encode(top))
 
     def read_popular(self, version: str) -> TopList | None:
         """Return the list for people without one."""
         with _translated():
-            value = self._client.get(self._prefix + b"popular:" + version.encode())
+            value = self._client.get(popular_key(self._prefix, version))
         return decode_list(value) if value else None
 
-    def history_key(self, subject_id: str) -> bytes:
-        """Return the key of a subject's history."""
-        return self._prefix + b"h:" + subject_id.encode()
 
-    def list_key(self, version: str, subject_id: str) -> bytes:
-        """Return the key of a subject's list of one model version."""
-        return self._prefix + b"r:" + version.encode() + b":" + subject_id.encode()
+def pointer_key(prefix: str) -> bytes:
+    """Return the key that names the served model version."""
+    return f"{prefix}model".encode()
+
+
+def history_key(prefix: str, subject_id: str) -> bytes:
+    """Return the key of a subject's history."""
+    return f"{prefix}h:{subject_id}".encode()
+
+
+def list_key(prefix: str, version: str, subject_id: str) -> bytes:
+    """Return the key of a subject's list of one model version."""
+    return f"{prefix}r:{version}:{subject_id}".encode()
+
+
+def popular_key(prefix: str, version: str) -> bytes:
+    """Return the key of a version's list for people without one."""
+    return f"{prefix}popular:{version}".encode()
 
 
 def pack_history(history: StoredHistory, fence: Fence) -> bytes:

@@ -1,1 +1,1 @@
-"""The recommendation API; no Spark here."""
+"""The recommendation API: reads lists from Redis and always has one to give. No Spark here."""

@@ -1,0 +1,115 @@
+"""``afterclick import`` and ``replay``."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Log = Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines.", exists=True, dir_okay=False)]
+MappingFile = Annotated[Path | None, typer.Option(help="How its columns become the default ones.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+Environment = Annotated[str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")]
+_NAMES = {"view": "Product Viewed", "cart": "Product Added", "remove_from_cart": "Product Removed", "purchase": "Order Completed"}
+
+
+def import_history(file: Log, mapping: MappingFile = None, environment: Environment = None, as_json: AsJson = False) -> None:
+    """Put a recorded log straight into the Delta tables, through the same checks as live events.
+
+    The mapping's `purposes` say what its people allowed. Repeating a file adds nothing.
+
+    Example: afterclick import lines.parquet --mapping conf/mappings/online_retail.yaml
+    """
+    from afterclick.job_runner import job_context
+    from jobs.import_history import count_import, file_digest, import_file
+
+    console = Console(stderr=True)
+    with (
+        job_context("import_history", ["--environment", environment] if environment else []) as (spark, settings),
+        console.status(f"importing {file}"),
+    ):
+        import_file(spark, settings, file, mapping)
+        figures = count_import(spark, settings, file_digest(file, mapping))
+    if as_json:
+        typer.echo(json.dumps(figures))
+    else:
+        console.print(", ".join(f"{name} {count:,}" for name, count in figures.items()), highlight=False)
+
+
+def replay(
+    file: Log,
+    mapping: MappingFile = None,
+    speed: Annotated[float, typer.Option(help="Times faster than it happened; 0 = as fast as accepted.", min=0)] = 0,
+    collector: Annotated[str | None, typer.Option(help="Its address (default: from settings).")] = None,
+    environment: Environment = None,
+    as_json: AsJson = False,
+) -> None:
+    """Send a recorded log through the collector, its event times mapped so that the last one is now.
+
+    Example: afterclick replay log.csv --mapping my.yaml --speed 60
+    """
+    import httpx
+
+    from afterclick.local.sender import SendCounts, send
+    from afterclick.recorded_logs import read_log, read_mapping
+    from afterclick.settings import load_settings
+
+    settings = load_settings(environment)
+    rules = read_mapping(mapping)
+    log = read_log(file, rules).table.sort_by("event_at")
+    base = collector or f"http://{settings.collector.host}:{settings.collector.port}"
+    key = settings.collector.write_keys[0].get_secret_value()
+    counts = SendCounts()
+
+    async def post() -> None:
+        async with httpx.AsyncClient(base_url=base, timeout=30.0) as client:
+            for messages, wait in paced(segment_messages(log, rules.purposes), speed):
+                await asyncio.sleep(wait)
+                await send(messages, client, key, rate=0, counts=counts)
+
+    with Console(stderr=True).status(f"replaying {len(log):,} lines to {base}"):
+        asyncio.run(post())
+    figures = {"lines": len(log), "acked": len(counts.acked), "refused": sum(counts.refused.values()), "retried": counts.retried}
+    typer.echo(json.dumps(figures) if as_json else ", ".join(f"{name} {count:,}" for name, count in figures.items()))
+
+
+def segment_messages(log: "pa.Table", purposes: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    """Yield one Segment track per line, in the log's order; lines without a time are sent without one."""
+    from datetime import UTC, datetime
+
+    times = [at for at in log["event_at"].to_pylist() if at is not None]
+    offset = datetime.now(UTC) - max(times, default=datetime.now(UTC))
+    consent = {"categoryPreferences": dict.fromkeys(purposes, True)}
+    for number, row in enumerate(log.to_pylist()):
+        product = {"product_id": row["item_id"], "quantity": row.get("quantity"), "price": row.get("price")}
+        message = {
+            "type": "track",
+            "event": _NAMES.get(row["event_type"], row["event_type"]),
+            "userId": row["subject_id"],
+            "messageId": row.get("event_id") or f"replay-{times[0]:%Y%m%dT%H%M%S}-{number}",
+            "properties": {**product, "order_id": row.get("order_id")},
+            "context": {"consent": consent},
+        }
+        if row["event_at"] is not None:
+            message["originalTimestamp"] = (row["event_at"] + offset).isoformat(timespec="milliseconds")
+        yield message
+
+
+def paced(messages: Iterator[dict[str, Any]], speed: float, *, size: int = 100) -> Iterator[tuple[list[dict[str, Any]], float]]:
+    """Cut messages into portions, each with the seconds to wait before it."""
+    from datetime import datetime
+    from itertools import islice
+
+    before: datetime | None = None
+    while portion := list(islice(messages, size)):
+        first = portion[0].get("originalTimestamp")
+        at = datetime.fromisoformat(first) if first else before
+        wait = max(0.0, (at - before).total_seconds() / speed) if speed and at and before else 0.0
+        before = at or before
+        yield portion, wait

@@ -1,0 +1,92 @@
+"""Lists from Redis without blocking the event loop, and the popular list kept in memory."""
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+
+import redis.asyncio
+from redis import RedisError
+
+from afterclick.connectors.redis_store import TopList, decode_list, list_key, pointer_key, popular_key
+from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
+from afterclick.models import load_model, newest_model
+from afterclick.popular_list import popular_list
+from afterclick.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class ListReader:
+    """Reads one person's list; remembers the popular one."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._prefix = settings.redis.prefix
+        timeout = settings.redis.timeout_seconds
+        url = settings.redis.url.get_secret_value()
+        self._client = redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
+        self._popular: TopList | None = None
+
+    async def read_list(self, subject_id: str) -> TopList | None:
+        """Return a person's list of the served version; None when there is none.
+
+        Raises
+        ------
+        StoreUnavailableError
+            If Redis does not answer in time.
+        """
+        try:
+            version = await self._client.get(pointer_key(self._prefix))
+            if version is None:
+                return None
+            value = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
+        except (RedisError, OSError, TimeoutError) as error:
+            message = f"Redis did not answer within {self._settings.redis.timeout_seconds} s: {error!r}"
+            raise StoreUnavailableError(message) from error
+        return decode_list(value) if value else None
+
+    def popular(self) -> TopList:
+        """Return the popular list in memory.
+
+        Raises
+        ------
+        ModelNotFoundError
+            If there has never been a model.
+        """
+        if self._popular is None:
+            message = "there is no model yet: import history and run the jobs train_model and warm_cache"
+            raise ModelNotFoundError(message)
+        return self._popular
+
+    async def refresh_popular(self) -> None:
+        """Read the served version's popular list; without Redis keep the old one, or make it from the newest local model."""
+        try:
+            version = await self._client.get(pointer_key(self._prefix))
+            value = await self._client.get(popular_key(self._prefix, version.decode())) if version else None
+            if value:
+                self._popular = decode_list(value)
+        except (RedisError, OSError, TimeoutError) as error:
+            logger.warning("popular list not refreshed: %r", error)
+        if self._popular is None:
+            self._popular = await asyncio.to_thread(_from_local_model, self._settings)
+
+    async def keep_fresh(self) -> None:
+        """Refresh the popular list for ever."""
+        while True:
+            await self.refresh_popular()
+            await asyncio.sleep(self._settings.serving.popular_refresh_seconds)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.aclose()
+
+
+def _from_local_model(settings: Settings) -> TopList | None:
+    try:
+        folder = newest_model(Path(settings.storage.models))
+        model = load_model(folder) if folder else None
+    except AfterclickError as error:
+        logger.warning("no popular list from local models: %s", error)
+        return None
+    return popular_list(model, settings.recommendations.list_size, now_ms=int(time.time() * 1000)) if model else None

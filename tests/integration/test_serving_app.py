@@ -1,0 +1,89 @@
+"""The API on real Redis: personal, cold, unknown; and a list when Redis is down."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pytest
+from fastapi.testclient import TestClient
+
+from afterclick.connectors import redis_store
+from afterclick.connectors.redis_store import Fence
+from afterclick.models import save_model
+from afterclick.recommendations import update_lists
+from afterclick.served_model import model_folder, read_recommender
+from afterclick.serving.app import create_app
+from afterclick.settings import Settings
+from builders import make_model, subject
+
+
+def warmed(live: Settings) -> None:
+    save_model(make_model(items=30), model_folder(live, "v1"))
+    store, recommender = redis_store.connect(live.redis), read_recommender(live, "v1")
+    row = {"subject_id": [subject("ada")], "item_id": ["item-3"], "event_type": ["view"], "event_ms": [5], "received_ms": [1000]}
+    update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, 1), now_ms=2000)
+    store.write_popular(recommender.popular(1))
+    store.switch_version("v1")
+
+
+@pytest.fixture
+def client(live: Settings) -> Iterator[TestClient]:
+    warmed(live)
+    with TestClient(create_app(live)) as opened:
+        yield opened
+
+
+def test_known_person_gets_a_personal_list(client: TestClient) -> None:
+    answer = client.get("/v1/recommendations/ada", params={"n": 5, "explain": "true"}).json()
+
+    assert (answer["source"], answer["model_version"]) == ("fold_in", "v1")
+    assert (answer["fresh_as_of"], answer["generated_at"]) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z")
+    assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5]
+    assert {item["because"] for item in answer["items"]} == {"item-3"}
+
+
+@pytest.mark.parametrize("path", ["/v1/recommendations/nobody", "/v1/recommendations/ada?kind=anonymous", "/v1/popular"])
+def test_unknown_person_gets_the_popular_list(client: TestClient, path: str) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == 200
+    assert (answer.json()["source"], answer.json()["items"][0]["item_id"]) == ("popular", "item-0")
+
+
+def test_exclude_leaves_items_out(client: TestClient) -> None:
+    first = [item["item_id"] for item in client.get("/v1/recommendations/ada?n=3").json()["items"]]
+
+    again = client.get("/v1/recommendations/ada", params={"n": 3, "exclude": ",".join(first[:2])}).json()["items"]
+
+    assert again[0]["item_id"] == first[2]
+    assert not {item["item_id"] for item in again} & set(first[:2])
+
+
+@pytest.mark.parametrize("query", ["n=0", "n=501", "n=many", "kind=robot"])
+def test_wrong_parameters_are_422(client: TestClient, query: str) -> None:
+    assert client.get(f"/v1/recommendations/ada?{query}").status_code == 422
+
+
+def test_health_and_metrics_say_what_was_served(client: TestClient) -> None:
+    client.get("/v1/recommendations/ada")
+
+    assert client.get("/health/live").status_code == 200
+    assert client.get("/health/ready").json() == {"status": "ready", "model_version": "v1"}
+    assert 'afterclick_serving_lists_total{source="fold_in"} 1.0' in client.get("/metrics").text
+
+
+def test_redis_down_from_the_start_still_gives_a_list_from_the_local_model(settings: Settings) -> None:
+    save_model(make_model(), model_folder(settings, "v1"))
+
+    with TestClient(create_app(settings)) as client:
+        answer = client.get("/v1/recommendations/ada")
+
+    assert answer.status_code == 200
+    assert (answer.json()["source"], len(answer.json()["items"])) == ("popular", 5)
+
+
+def test_no_model_at_all_is_503_with_why(settings: Settings) -> None:
+    with TestClient(create_app(settings)) as client:
+        answers = [client.get(path) for path in ("/v1/recommendations/ada", "/health/ready", "/v1/popular")]
+
+    assert [answer.status_code for answer in answers] == [503, 503, 503]
+    assert "train_model" in answers[0].json()["error"]
