@@ -14,6 +14,7 @@ from pyspark.sql.streaming import StreamingQuery
 
 from afterclick.connectors.delta_tables import stop_between_batches
 from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.query_metrics import BatchLogger
 from afterclick.settings import Settings, load_settings
 from afterclick.spark_session import build_spark
 
@@ -30,6 +31,7 @@ def job_context(
     logger.info("settings %s", settings)
     jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
     spark = build_spark(name, settings.spark, jars=jars)
+    spark.streams.addListener(BatchLogger())
     try:
         yield spark, settings
     finally:

@@ -80,7 +80,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         return {"status": "live"}
 
     @app.get("/health/ready", summary="Can events be delivered?")
-    async def ready() -> Response:
+    def ready() -> Response:  # in a thread: it opens a connection
         return JSONResponse({"status": "ready"}) if sink.is_ready() else _answer(503, "Kafka is not connected", retry_after=1)
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)

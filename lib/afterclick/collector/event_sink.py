@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
@@ -54,10 +55,11 @@ class KafkaSink:
         self._topic = kafka.events_topic
         self._settings = collector
         self._waiting = 0
+        self._addresses = kafka.bootstrap_servers.split(",")
         timeout_ms = int(collector.delivery_timeout_seconds * 1000)
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=kafka.bootstrap_servers.split(","),
+                bootstrap_servers=self._addresses,
                 acks="all",
                 enable_idempotence=True,
                 allow_auto_create_topics=False,
@@ -93,8 +95,8 @@ class KafkaSink:
             self._waiting -= len(events)
 
     def is_ready(self) -> bool:
-        """Is a broker connected?"""
-        return bool(self._producer.bootstrap_connected())
+        """Does a broker accept connections?"""
+        return any(map(_accepts_connections, self._addresses))
 
     def close(self) -> None:
         """Deliver what waits and end."""
@@ -106,6 +108,15 @@ class KafkaSink:
             future = self._producer.send(self._topic, value=event.value, key=event.key)
             future.add_callback(reports.add)
             future.add_errback(reports.fail)
+
+
+def _accepts_connections(address: str) -> bool:
+    host, _, port = address.strip().rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=1.0):
+            return True
+    except (OSError, ValueError):
+        return False
 
 
 class _Reports:

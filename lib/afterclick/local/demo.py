@@ -144,7 +144,7 @@ async def replay(
         _choose_person(progress, messages, before)
         watching = asyncio.create_task(watch(progress))
         async with asyncio.TaskGroup() as probes:
-            probing = _prober(progress, probes, plan)
+            probing = prober(progress.probe, probes, plan.seed)
             half = len(messages) // 2
             await send(messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing)
             if plan.kill_streams:
@@ -180,15 +180,18 @@ def recount(settings: Settings) -> dict[str, int]:
         spark.stop()
 
 
-def _prober(progress: Progress, probes: asyncio.TaskGroup, plan: DemoPlan) -> Callable[[Any, float], None]:
-    draw = random.Random(plan.seed + 1)  # noqa: S311 - a repeatable sample
+def prober(
+    probe: FreshnessProbe, probes: asyncio.TaskGroup, seed: int, *, share: float = PROBED
+) -> Callable[[Any, float], None]:
+    """Return what `sender.send` calls after each post: measures a share of them."""
+    draw = random.Random(seed + 1)  # noqa: S311 - a repeatable sample
 
-    def probe(batch: list[Message], posted_at: float) -> None:
+    def after_post(batch: list[Message], posted_at: float) -> None:
         last = batch[-1]
-        if _is_plain(last) and draw.random() < PROBED:
-            probes.create_task(progress.probe.measure(last["userId"], posted_at, time.time()))
+        if draw.random() < share and _is_plain(last):
+            probes.create_task(probe.measure(last["userId"], posted_at, time.time()))
 
-    return probe
+    return after_post
 
 
 def _is_plain(message: Message) -> bool:

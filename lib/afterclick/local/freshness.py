@@ -45,9 +45,10 @@ class FreshnessProbe:
         self.samples.append(
             {
                 "total": seen_at - posted_at,
-                "collector": acked_at - posted_at,
-                "stream": max(0.0, generated_at - acked_at),
-                "redis_and_api": max(0.0, seen_at - max(generated_at, acked_at)),
+                "posted_at": posted_at,
+                "acked_at": acked_at,
+                "generated_at": generated_at,
+                "seen_at": seen_at,
             }
         )
 

@@ -1,0 +1,132 @@
+"""From the client's post to the API answer that covers it, all jobs running, stage by stage.
+
+Floor: the same broker and Spark settings, one query whose ``foreachBatch`` only reads the arrival times.
+"""
+
+import asyncio
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import httpx
+import numpy as np
+from kafka import KafkaProducer
+from pyspark.sql import DataFrame
+
+from afterclick.connectors import delta_tables, kafka_source
+from afterclick.local import demo, services
+from afterclick.local.freshness import FreshnessProbe, percentiles_ms
+from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.local.kafka import create_topic
+from afterclick.local.sender import SendCounts, send
+from afterclick.query_metrics import BatchReport, read_reports
+from afterclick.settings import Settings
+from afterclick.spark_session import build_spark
+
+WARM_UP_SECONDS = 10
+"""Sent first and not measured: the first batches compile code."""
+FLOOR_SECONDS = 20
+
+
+def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
+    """Run the whole path at `rate` events a second for `seconds`, then the floor.
+
+    Returns
+    -------
+    dict
+        p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events.
+    """
+    baskets, _ = demo.prepare(settings, announce)
+    running: list[services.Service] = []
+    with services.stopping(running):
+        announce("starting collector, API and the three streams")
+        demo.start_services(settings, running)
+        announce(f"sending {rate:g} events/s for {WARM_UP_SECONDS} + {seconds:g} s")
+        probe = asyncio.run(_send(settings, baskets, rate, seconds))
+        log = running[-1].log.read_text(encoding="utf-8", errors="replace")
+    stages = stage_figures(probe.samples, read_reports(log, "update_recommendations"))
+    announce("measuring the floor: no-op foreachBatch")
+    floor = _floor(settings, rate)
+    figures = percentiles_ms([sample["total"] for sample in probe.samples])
+    return {**figures, "stages": stages, "floor": floor, "samples": len(probe.samples), "missed": probe.missed, "rate": rate}
+
+
+def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -> dict[str, dict[str, float]]:
+    """Return the median in ms and the share of the total of each stage.
+
+    collector: post to acknowledgement · broker_wait: to the begin of the batch that took it · batch: to the moment
+    its list was computed · redis: to the answer that shows it (store, API and the probe's own 10 ms polling).
+    """
+    begun = np.array([datetime.fromisoformat(batch.began_at).timestamp() for batch in batches])
+    parts: dict[str, list[float]] = {"collector": [], "broker_wait": [], "batch": [], "redis": []}
+    for sample in samples:
+        before = begun[begun <= sample["generated_at"]]
+        if not len(before):
+            continue
+        batch_at = max(before.max(), sample["acked_at"])
+        parts["collector"].append(sample["acked_at"] - sample["posted_at"])
+        parts["broker_wait"].append(batch_at - sample["acked_at"])
+        parts["batch"].append(max(0.0, sample["generated_at"] - batch_at))
+        parts["redis"].append(max(0.0, sample["seen_at"] - max(sample["generated_at"], batch_at)))
+    total = sum(map(sum, parts.values())) or 1.0
+    return {
+        name: {"p50": round(float(np.median(values)) * 1000, 1), "share": round(sum(values) / total, 3)}
+        for name, values in parts.items()
+        if values
+    }
+
+
+async def _send(settings: Settings, baskets: list[Any], rate: float, seconds: float) -> FreshnessProbe:
+    write_key = settings.collector.write_keys[0].get_secret_value()
+    collector = f"http://{settings.collector.host}:{settings.collector.port}"
+    api = f"http://{settings.serving.host}:{settings.serving.port}"
+    plan = demo.DemoPlan(events=int(rate * (WARM_UP_SECONDS + seconds)), rate=rate)
+    messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))
+    warm = int(rate * WARM_UP_SECONDS)
+    async with (
+        httpx.AsyncClient(base_url=collector, timeout=30.0) as to_collector,
+        httpx.AsyncClient(base_url=api, timeout=10.0) as to_api,
+        asyncio.TaskGroup() as probes,
+    ):
+        probe = FreshnessProbe(to_api)
+        await send(messages[:warm], to_collector, write_key, rate=rate, counts=SendCounts())
+        probing = demo.prober(probe, probes, plan.seed, share=max(0.01, 3 / rate))
+        await send(messages[warm:], to_collector, write_key, rate=rate, counts=SendCounts(), on_acked=probing)
+    return probe
+
+
+def _floor(settings: Settings, rate: float) -> dict[str, float]:
+    """Kafka's append time to a ``foreachBatch`` that reads only the times."""
+    topic = "freshness-floor"
+    create_topic(settings.kafka.bootstrap_servers, topic, settings.kafka.events_partitions)
+    kafka = settings.kafka.model_copy(update={"events_topic": topic})
+    spark = build_spark("freshness floor", settings.spark, jars=spark_jars(default_cache_dir()))
+    delays: list[tuple[float, float]] = []
+
+    def note_delays(batch: DataFrame, _: int) -> None:
+        appended = batch.toArrow()["at"].to_numpy()
+        now = time.time()
+        delays.extend((at, now - at) for at in (appended / 1000).tolist())
+
+    times = kafka_source.read_event_stream(spark, kafka).selectExpr("unix_millis(timestamp) AS at")
+    query = delta_tables.start_stream(times, "freshness_floor", note_delays, settings, trigger_ms=0, pool="fast")
+    begun = time.time()
+    _produce(kafka.bootstrap_servers, topic, rate, WARM_UP_SECONDS + FLOOR_SECONDS)
+    query.processAllAvailable()
+    delta_tables.stop_between_batches(query)
+    spark.stop()
+    return percentiles_ms([delay for at, delay in delays if at >= begun + WARM_UP_SECONDS])
+
+
+def _produce(servers: str, topic: str, rate: float, seconds: float) -> None:
+    producer = KafkaProducer(bootstrap_servers=servers)
+    due = time.monotonic()
+    for number in range(int(rate * seconds / 5)):
+        for _ in range(5):
+            producer.send(topic, key=str(number % 997).encode(), value=b"{}" * 150)
+        due += 5 / rate
+        time.sleep(max(0.0, due - time.monotonic()))
+    producer.flush()
+    producer.close()
+
+
