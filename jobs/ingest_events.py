@@ -48,13 +48,14 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
     1. quarantine, 2. events, 3. the ledger: Delta skips what a crashed attempt already committed.
     Repeated event ids are found by their other Kafka position, so a replayed batch is no duplicate of itself.
     """
+    batch.persist()  # read and decoded once: the fates look at it twice
     fates = flag_fates(batch, known=delta_tables.read_table(batch.sparkSession, settings, "events"), settings=settings)
     fates.persist()
     try:
         counts = count_fates(fates)
         parts = {
             "quarantine": select_quarantined(fates, query, batch_id),
-            "events": select_events(select_fate(fates, "events")),
+            "events": select_events(select_fate(fates, "events")).repartition("event_date"),  # one file a date
             "ledger": ledger_row(batch.sparkSession, counts, query, delta_tables.generation(settings, query), batch_id),
         }
         for table, rows in parts.items():
@@ -63,6 +64,7 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
                 delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
     finally:
         fates.unpersist()
+        batch.unpersist()
 
 
 if __name__ == "__main__":

@@ -29,6 +29,4 @@ def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] 
         builder = builder.config(key, value)
     if jars:
         builder = builder.config("spark.jars", ",".join(map(str, jars)))
-    spark = builder.getOrCreate()
-    spark.sparkContext.setLogLevel("WARN")
-    return spark
+    return builder.getOrCreate()
