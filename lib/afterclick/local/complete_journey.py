@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from afterclick.local.simulator import Basket, Line
 
-HISTORY_FROM = datetime(2017, 6, 1, tzinfo=UTC)
+HISTORY_FROM = datetime(2017, 8, 1, tzinfo=UTC)
 REPLAY_FROM = datetime(2017, 10, 1, tzinfo=UTC)
 MOST_BOUGHT = 5_000
 """Products kept: the best-sold ones of the history, about four fifths of all lines."""

@@ -111,13 +111,14 @@ def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
 
 
 def start_services(settings: Settings, running: list[services.Service]) -> None:
-    """Start collector, API and streams, and wait for the two HTTP services."""
+    """Start collector, API and streams, and wait for all of them."""
     collector, api = _urls(settings)
     running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
     running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
     running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
     services.wait_until_ready(running[0], f"{collector}/health/ready")
     services.wait_until_ready(running[1], f"{api}/health/ready")
+    services.wait_until_logged(running[2], [f"query started name={name}" for name in QUERIES])
 
 
 async def replay(

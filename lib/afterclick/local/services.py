@@ -78,6 +78,20 @@ def wait_until_ready(service: Service, url: str, *, seconds: float = 60.0) -> No
     raise LocalStackError(message)
 
 
+def wait_until_logged(service: Service, texts: Sequence[str], *, seconds: float = 120.0) -> None:
+    """Wait until the service's log holds every one of `texts`; raises as `wait_until_ready`."""
+    deadline = time.monotonic() + seconds
+    missing = list(texts)
+    while missing and time.monotonic() < deadline:
+        service.check()
+        log = service.log.read_text(encoding="utf-8", errors="replace")
+        missing = [text for text in texts if text not in log]
+        time.sleep(0.1)
+    if missing:
+        message = f"{service.name} did not say {missing} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+        raise LocalStackError(message)
+
+
 def stop_service(service: Service, *, seconds: float = 60.0) -> None:
     """End a child by SIGTERM, and by SIGKILL after `seconds`; its whole process group with it."""
     if service.process.poll() is None:
