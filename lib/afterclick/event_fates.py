@@ -40,8 +40,10 @@ def flag_fates(checked: DataFrame, *, known: DataFrame, settings: Settings) -> D
 def _flag_known(once: DataFrame, known: DataFrame, window_hours: int) -> DataFrame:
     """Mark events whose id an earlier message with another Kafka position already brought."""
     oldest = once.agg(F.min("received_at").alias("oldest_at"))
-    # One value to the driver: a literal bound lets Delta skip files by their statistics.
-    bound = oldest.select(F.col("oldest_at") - F.expr(f"INTERVAL {window_hours} HOURS")).first()
+    # One value to the driver: a literal bound lets Delta skip files by their statistics. Whole hours, so that batches
+    # share their generated code.
+    start_at = F.date_trunc("hour", F.col("oldest_at") - F.expr(f"INTERVAL {window_hours} HOURS"))
+    bound = oldest.select(start_at).first()
     recent = known.where(F.col("received_at") >= F.lit(bound[0])) if bound and bound[0] else known.limit(0)
     earlier = recent.select(
         "event_id",

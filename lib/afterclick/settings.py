@@ -85,7 +85,7 @@ class SessionSettings(Section):
 
     gap_minutes: float = Field(default=30, gt=0)
     """A session closes by a gap greater than this."""
-    shards: int = Field(default=4, ge=1)
+    shards: int = Field(default=2, ge=1)
     """State groups of the session operator; fixed for a checkpoint's life."""
 
 
