@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.event_fates import count_fates, flag_fates, ledger_row, select_fate, select_quarantined

@@ -45,9 +45,7 @@ def train_champion(spark: SparkSession, settings: Settings) -> str:
     figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
     parameters = settings.model.model_dump(include={"rank", "regularization", "alpha", "iterations", "seed"})
     client = model_registry.open_registry(settings)
-    registered = model_registry.register_model(
-        client, settings, training.model, parameters=parameters, metrics=figures
-    )
+    registered = model_registry.register_model(client, settings, training.model, parameters=parameters, metrics=figures)
     model_registry.set_champion(client, settings, registered)
     logger.info("model trained version=%s users=%d items=%d", training.model.version, users, items)
     return training.model.version

@@ -15,7 +15,7 @@ from functools import partial
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source, redis_store
 from afterclick.connectors.redis_store import Fence
@@ -65,7 +65,11 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
         result = spread.mapInArrow(partial(_update_partition, update=update), "written bigint, fenced bigint").toArrow()
     written, fenced = (sum(result[name].to_pylist()) for name in RESULT.names)
     logger.info(
-        "lists written count=%d fenced=%d batch_id=%d ms=%d", written, fenced, batch_id, (time.monotonic() - begun) * 1000
+        "lists written count=%d fenced=%d batch_id=%d ms=%d",
+        written,
+        fenced,
+        batch_id,
+        (time.monotonic() - begun) * 1000,
     )
 
 

@@ -64,7 +64,9 @@ def keep_recent(interactions: DataFrame, length: int) -> DataFrame:
     return numbered.where(F.col("_place") <= length).select(*interactions.columns)
 
 
-def _update_partition(batches: Iterator[pa.RecordBatch], *, settings: Settings, version: str) -> Iterator[pa.RecordBatch]:
+def _update_partition(
+    batches: Iterator[pa.RecordBatch], *, settings: Settings, version: str
+) -> Iterator[pa.RecordBatch]:
     """Update one partition's people; a partition holds all rows of its people."""
     collected = list(batches)
     if not collected:

@@ -78,7 +78,7 @@ def kafka_rows(
 
 
 def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any) -> Model:
-    """A model over item-0, item-1, ... with random factors; item-0 is the most popular."""
+    """Build a model over item-0, item-1, ... with random factors; item-0 is the most popular."""
     fields: dict[str, Any] = {
         "version": "v1",
         "item_ids": np.array([f"item-{number}" for number in range(items)]),

@@ -7,6 +7,6 @@ from afterclick.vocabulary import Purpose
 
 
 def has_consent(purpose: Purpose) -> Column:
-    """Is `purpose` among the granted ones of a row with a `consent` array?"""
+    """Tell whether `purpose` is among the granted ones of a row with a `consent` array."""
     granted = F.array_contains(F.col("consent"), F.lit(purpose.value))
     return F.coalesce(granted, F.lit(False))

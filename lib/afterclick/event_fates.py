@@ -99,9 +99,7 @@ def select_quarantined(fates: DataFrame, query: str, batch_id: int) -> DataFrame
     return aside.select(*QUARANTINED_EVENT.names)
 
 
-def ledger_row(
-    spark: SparkSession, counts: Mapping[str, Any], query: str, generation: int, batch_id: int
-) -> DataFrame:
+def ledger_row(spark: SparkSession, counts: Mapping[str, Any], query: str, generation: int, batch_id: int) -> DataFrame:
     """Return the one row of `schemas.LEDGER` that accounts for a batch."""
     row = {
         **counts,

@@ -6,14 +6,15 @@ With ``G = Y'Y + λI``, ``Z = Y G⁻¹``, confidences ``c`` of the seen items h,
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from afterclick.errors import FoldInError
 
-FloatVector = npt.NDArray[np.float64]
-FloatMatrix = npt.NDArray[np.float64]
+FloatVector = npt.NDArray[np.floating[Any]]
+FloatMatrix = npt.NDArray[np.floating[Any]]
 IntVector = npt.NDArray[np.int64]
 _CELLS = 2_000_000  # numbers in one stack of systems: bounds memory at 16 MB
 
@@ -112,9 +113,7 @@ def fold_in_users(basis: FoldInBasis, indptr: IntVector, indices: IntVector, con
     return factors
 
 
-def contributions(
-    basis: FoldInBasis, items: IntVector, indices: IntVector, confidence: FloatVector
-) -> FloatMatrix:
+def contributions(basis: FoldInBasis, items: IntVector, indices: IntVector, confidence: FloatVector) -> FloatMatrix:
     """Split each score into what every past item brought; rows sum to the scores.
 
     Parameters

@@ -5,7 +5,7 @@ equal bytes whatever the order of arrival.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ class Confidences(NamedTuple):
 
     indptr: npt.NDArray[np.int64]
     indices: npt.NDArray[np.int64]
-    values: npt.NDArray[np.float64]
+    values: npt.NDArray[np.floating[Any]]
 
 
 def merge_histories(stored: History, arriving: History, *, length: int) -> History:

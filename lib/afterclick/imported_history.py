@@ -46,7 +46,9 @@ def encode_history(lines: DataFrame, *, digest: str, purposes: Iterable[str]) ->
     grouped = named.groupBy("event_id").agg(
         *[F.min_by(name, "line").alias(name) for name in ("subject_id", "event_type", "order_id", "event_at")],
         F.min("line").alias("line"),
-        F.transform(F.sort_array(F.collect_list(F.struct("line", item.alias("item")))), lambda x: x["item"]).alias("items"),
+        F.transform(F.sort_array(F.collect_list(F.struct("line", item.alias("item")))), lambda x: x["item"]).alias(
+            "items"
+        ),
     )
     at = F.date_format("event_at", "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'")
     fields = {

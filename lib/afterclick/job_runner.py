@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 from pyspark.errors import StreamingQueryException
 from pyspark.sql import SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors.delta_tables import stop_between_batches
 from afterclick.local.jars import default_cache_dir, spark_jars
@@ -38,7 +38,9 @@ def job_context(
         spark.stop()
 
 
-def parse_args(name: str, argv: Sequence[str] | None, parser: argparse.ArgumentParser | None = None) -> argparse.Namespace:
+def parse_args(
+    name: str, argv: Sequence[str] | None, parser: argparse.ArgumentParser | None = None
+) -> argparse.Namespace:
     """Parse the arguments every job knows."""
     parser = parser or argparse.ArgumentParser(prog=name)
     parser.add_argument("--environment", default=None, help="conf/<environment>.yaml (default: local)")
@@ -49,7 +51,10 @@ def configure_logging(level: int = logging.INFO) -> None:
     """Log to standard error in key=value lines, time in UTC."""
     logging.Formatter.converter = time.gmtime
     logging.basicConfig(
-        level=level, stream=sys.stderr, format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S"
+        level=level,
+        stream=sys.stderr,
+        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
+        datefmt="%Y-%m-%dT%H:%M:%S",
     )
     logging.getLogger("py4j").setLevel(logging.WARNING)
 

@@ -105,10 +105,16 @@ def load_model(folder: Path) -> Model:
     names = {entry.name for entry in folder.iterdir()}
     expected = {f"{name}.npy" for name in _ARRAYS}
     if set(manifest["files"]) != expected or names != {*expected, "manifest.json"}:
-        raise IncompatibleModelError(f"model {folder} holds {sorted(names)}, expected {sorted(expected)} and manifest.json")
-    arrays = {name: _read_array(folder / f"{name}.npy", manifest["files"][f"{name}.npy"]["sha256"]) for name in _ARRAYS}
+        raise IncompatibleModelError(
+            f"model {folder} holds {sorted(names)}, expected {sorted(expected)} and manifest.json"
+        )
+    arrays: dict[str, Any] = {
+        name: _read_array(folder / f"{name}.npy", manifest["files"][f"{name}.npy"]["sha256"]) for name in _ARRAYS
+    }
     _check_arrays(folder, arrays)
-    parameters = {key: manifest[key] for key in ("version", "regularization", "alpha", "event_weights", "trained_at")}
+    parameters: dict[str, Any] = {
+        key: manifest[key] for key in ("version", "regularization", "alpha", "event_weights", "trained_at")
+    }
     return Model(**arrays, **parameters)
 
 
@@ -134,7 +140,9 @@ def _read_array(path: Path, expected: str) -> npt.NDArray[Any]:
     if path.is_symlink():
         raise IncompatibleModelError(f"{path} is a link; a model's files are stored in its folder")
     if (actual := _sha256(path)) != expected:
-        raise IncompatibleModelError(f"{path} has SHA-256 {actual}, the manifest says {expected}: restore or train again")
+        raise IncompatibleModelError(
+            f"{path} has SHA-256 {actual}, the manifest says {expected}: restore or train again"
+        )
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except ValueError as error:
@@ -144,7 +152,7 @@ def _read_array(path: Path, expected: str) -> npt.NDArray[Any]:
 def _check_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
     ids, factors, popularity = (arrays[name] for name in _ARRAYS)
     is_shaped = factors.ndim == 2 and ids.shape == popularity.shape == factors.shape[:1] and len(ids) > 0  # noqa: PLR2004
-    kinds = (ids.dtype.kind, factors.dtype, popularity.dtype) == ("U", np.float32, np.float64)
+    kinds = ids.dtype.kind == "U" and factors.dtype == np.float32 and popularity.dtype == np.float64
     if not is_shaped or not kinds:
         shapes = {name: (array.shape, str(array.dtype)) for name, array in arrays.items()}
         raise IncompatibleModelError(f"model {folder} has arrays that do not fit each other: {shapes}")

@@ -1,6 +1,6 @@
 """Scores to lists. numpy only."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,12 +12,12 @@ class Ranked(NamedTuple):
     """Best items first: `items` and `scores`, shape (n_users, n)."""
 
     items: npt.NDArray[np.int64]
-    scores: npt.NDArray[np.float64]
+    scores: npt.NDArray[np.floating[Any]]
 
 
 def rank_top_n(
-    user_factors: npt.NDArray[np.float64],
-    item_factors: npt.NDArray[np.float64],
+    user_factors: npt.NDArray[np.floating[Any]],
+    item_factors: npt.NDArray[np.floating[Any]],
     n: int,
     *,
     excluded: tuple[IntVector, IntVector] | None = None,

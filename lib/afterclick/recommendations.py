@@ -83,7 +83,9 @@ class Recommender:
         users = np.repeat(np.arange(len(confidences.indptr) - 1), np.diff(confidences.indptr))
         return users, confidences.indices
 
-    def _named(self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray, confidence: np.ndarray) -> list[ListedItem]:
+    def _named(
+        self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray, confidence: np.ndarray
+    ) -> list[ListedItem]:
         """Name each item with the past item that contributed most to its score."""
         shown = np.isfinite(scores)
         brought = contributions(self.basis, items[shown], seen, confidence)
@@ -142,7 +144,9 @@ def update_lists(
         answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences)))
         counts = {answer: counts[answer] + answers.count(answer) for answer in counts}
         left = {n: left[n] for n, answer in zip(subjects, answers, strict=True) if answer == CONFLICT}
-    message = f"{len(left)} histories changed during each of {_ATTEMPTS} attempts to write them: two streams write one prefix"
+    message = (
+        f"{len(left)} histories changed during each of {_ATTEMPTS} attempts to write them: two streams write one prefix"
+    )
     raise StoreUnavailableError(message)
 
 

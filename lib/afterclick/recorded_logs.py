@@ -123,7 +123,12 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
 
 
 def _read_file(path: Path) -> pa.Table:
-    readers = {".parquet": pq.read_table, ".csv": pa_csv.read_csv, ".jsonl": pa_json.read_json, ".ndjson": pa_json.read_json}
+    readers = {
+        ".parquet": pq.read_table,
+        ".csv": pa_csv.read_csv,
+        ".jsonl": pa_json.read_json,
+        ".ndjson": pa_json.read_json,
+    }
     reader = readers.get(path.suffix.lower())
     if reader is None:
         message = f"{path} ends in {path.suffix!r}; a log is one of {', '.join(readers)}"
@@ -167,7 +172,11 @@ def _convert(values: Any, kind: pa.DataType, unit: str) -> Any:
 def _as_text(values: Any) -> Any:
     if pa.types.is_floating(values.type):  # ids read as 12345.0 because some are absent
         is_whole = pc.equal(values, pc.floor(values))
-        return pc.if_else(is_whole, pc.cast(pc.cast(pc.floor(values), pa.int64(), safe=False), pa.string()), pc.cast(values, pa.string()))
+        return pc.if_else(
+            is_whole,
+            pc.cast(pc.cast(pc.floor(values), pa.int64(), safe=False), pa.string()),
+            pc.cast(values, pa.string()),
+        )
     return pc.cast(values, pa.string())
 
 

@@ -5,13 +5,13 @@ a late event bridges are the same operation.
 """
 
 from dataclasses import dataclass, fields
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
 IntVector = npt.NDArray[np.int64]
-FloatVector = npt.NDArray[np.float64]
+FloatVector = npt.NDArray[np.floating[Any]]
 BoolVector = npt.NDArray[np.bool_]
 
 
@@ -51,7 +51,7 @@ class Sessions:
 
 
 class Advance(NamedTuple):
-    """What one batch did: sessions still open, sessions now closed, and which arrivals were late, shape (n_arriving,)."""
+    """What one batch did: sessions still open, sessions closed, and which arrivals were late, shape (n_arriving,)."""
 
     open: Sessions
     closed: Sessions

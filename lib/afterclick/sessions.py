@@ -194,8 +194,10 @@ def _drop_repeated(arriving: pa.Table, seen: pa.Table) -> pa.Table:
 def _events_as_sessions(events: pa.Table, codes: IntVector) -> Sessions:
     at = events["event_us"].to_numpy()
     ones = np.ones(len(at), np.int64)
-    counts = [pc.equal(events["event_type"], kind).to_numpy().astype(np.int64) for kind in ("view", "cart", "purchase")]
-    return Sessions(codes, at, at, ones, *counts, events["order_value"].to_numpy())
+    views, carts, purchases = (
+        pc.equal(events["event_type"], kind).to_numpy().astype(np.int64) for kind in ("view", "cart", "purchase")
+    )
+    return Sessions(codes, at, at, ones, views, carts, purchases, events["order_value"].to_numpy())
 
 
 def _as_sessions(table: pa.Table, codes: IntVector) -> Sessions:

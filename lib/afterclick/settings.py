@@ -216,7 +216,7 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
         If a file is missing or not YAML, a key is unknown, or a value has the wrong type. All
         problems are listed at once; secret values are never printed.
     """
-    variables = os.environ if variables is None else variables
+    variables = os.environ if variables is None else variables  # noqa: TID251 - here and nowhere else
     environment = environment or variables.get("AFTERCLICK_ENVIRONMENT", "local")
     conf_dir = Path(variables.get("AFTERCLICK_CONF_DIR", "conf"))
     tree: dict[str, Any] = {"environment": environment, "conf_dir": str(conf_dir)}
@@ -227,7 +227,10 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
         endpoints = state_dir / "endpoints.yaml"
         _merge(tree, _read_yaml(endpoints) if endpoints.exists() else {})
         tree["state_dir"] = str(state_dir)
-    places = {"{state_dir}": str(Path(tree.get("state_dir", ".afterclick")).resolve()), "{conf_dir}": str(conf_dir.resolve())}
+    places = {
+        "{state_dir}": str(Path(tree.get("state_dir", ".afterclick")).resolve()),
+        "{conf_dir}": str(conf_dir.resolve()),
+    }
     tree = _with_places(tree, places)
     _merge(tree, _from_variables(variables))
     try:
@@ -236,7 +239,8 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         message = (
             f"settings for environment {environment!r} in {conf_dir} are not valid: {problems}. "
-            f"Correct the YAML file or the variable {PREFIX}<SECTION>__<KEY>; for the local stack run `afterclick up` first."
+            f"Correct the YAML file or the variable {PREFIX}<SECTION>__<KEY>; for the local stack run "
+            "`afterclick up` first."
         )
         raise SettingsError(message) from None
 

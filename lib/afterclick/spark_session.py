@@ -7,6 +7,13 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+_FOR_SPARK = {
+    "PYSPARK_PYTHON": sys.executable,
+    "PYSPARK_DRIVER_PYTHON": sys.executable,
+    "OPENBLAS_NUM_THREADS": "1",  # one Python worker per core already
+    "SPARK_LOCAL_IP": "127.0.0.1",  # a worker's and the driver's sockets stay on loopback; a cluster sets its own
+}
+
 
 def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] = ()) -> SparkSession:
     """Return a session with the given configuration and UTC as its time zone.
@@ -20,10 +27,10 @@ def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] 
     jars
         Local connector jars (`local.jars.spark_jars`); empty under ``spark-submit``, which brings them.
     """
-    os.environ["TZ"] = "UTC"
-    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-    os.environ.setdefault("PYSPARK_DRIVER_PYTHON", sys.executable)
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    environ = os.environ  # noqa: TID251 - what Spark itself reads
+    environ["TZ"] = "UTC"
+    for name, value in _FOR_SPARK.items():
+        environ.setdefault(name, value)
     builder = SparkSession.builder.appName(app_name)
     for key, value in conf.items():
         builder = builder.config(key, value)

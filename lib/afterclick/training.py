@@ -75,7 +75,7 @@ def train(
 def as_matrix(interactions: pa.Table) -> tuple[csr_matrix, np.ndarray]:
     """Return people × items, both sorted by id, and the item ids."""
     if len(interactions) == 0:
-        message = "there are no interactions to train on: import history (`afterclick import`) or wait for events with consent"
+        message = "there is nothing to train on: import history (`afterclick import`) or wait for events with consent"
         raise ModelError(message)
     subjects, users = np.unique(interactions["subject_id"].to_numpy().astype(str), return_inverse=True)
     item_ids, items = np.unique(interactions["item_id"].to_numpy().astype(str), return_inverse=True)

@@ -23,7 +23,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def live(stack: dict[str, str], tmp_path: Path) -> Settings:
-    """Settings pointing at the real servers, with a fresh topic and a fresh key prefix."""
+    """Return settings pointing at the real servers, with a fresh topic and a fresh key prefix."""
     name = uuid.uuid4().hex[:8]
     create_topic(stack["kafka"], f"events-{name}", 2)
     more = {

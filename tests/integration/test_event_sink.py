@@ -14,7 +14,10 @@ from afterclick.settings import KafkaSettings, Settings
 
 def read_all(live: Settings, count: int) -> list[tuple[bytes | None, bytes]]:
     consumer = KafkaConsumer(
-        live.kafka.events_topic, bootstrap_servers=live.kafka.bootstrap_servers, auto_offset_reset="earliest", consumer_timeout_ms=5000
+        live.kafka.events_topic,
+        bootstrap_servers=live.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=5000,
     )
     found = []
     for record in consumer:
@@ -58,5 +61,5 @@ def test_publish_says_unavailable_when_the_topic_does_not_exist(live: Settings) 
 
 
 def test_sink_says_unavailable_when_no_broker_answers(settings: Settings) -> None:
-    with pytest.raises(StoreUnavailableError, match="no Kafka broker answers at 127.0.0.1:1"):
+    with pytest.raises(StoreUnavailableError, match=r"no Kafka broker answers at 127\.0\.0\.1:1"):
         KafkaSink(KafkaSettings(bootstrap_servers="127.0.0.1:1"), settings.collector)

@@ -40,5 +40,5 @@ def test_read_recommender_fetches_what_is_not_here(settings: Settings) -> None:
 
 
 def test_read_recommender_names_the_version_when_nobody_has_it(settings: Settings) -> None:
-    with pytest.raises(ModelNotFoundError, match="neither in .* nor in the registry"):
+    with pytest.raises(ModelNotFoundError, match=r"neither in .* nor in the registry"):
         read_recommender(settings, "never-trained")

@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.redis_store import CONFLICT, FENCED, WRITTEN, Fence, ListedItem, ListUpdate, StoredHistory, TopList
+from afterclick.connectors.redis_store import (
+    CONFLICT,
+    FENCED,
+    WRITTEN,
+    Fence,
+    ListedItem,
+    ListUpdate,
+    StoredHistory,
+    TopList,
+)
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD
 from afterclick.settings import RedisSettings, Settings
@@ -51,7 +60,9 @@ def test_write_lists_is_fenced_when_a_later_writer_was_here(live: Settings, olde
     assert store.read_histories(["ada"])[0].revision == 1
 
 
-@pytest.mark.parametrize("later", [Fence(2, 5), Fence(2, 6), Fence(3, 0)], ids=["same_batch_again", "next_batch", "new_generation"])
+@pytest.mark.parametrize(
+    "later", [Fence(2, 5), Fence(2, 6), Fence(3, 0)], ids=["same_batch_again", "next_batch", "new_generation"]
+)
 def test_write_lists_lets_the_same_or_a_later_writer_through(live: Settings, later: Fence) -> None:
     store = redis_store.connect(live.redis)
     store.write_lists([update(0, Fence(2, 5))])

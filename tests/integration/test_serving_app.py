@@ -19,7 +19,13 @@ from builders import make_model, subject
 def warmed(live: Settings) -> None:
     save_model(make_model(items=30), model_folder(live, "v1"))
     store, recommender = redis_store.connect(live.redis), read_recommender(live, "v1")
-    row = {"subject_id": [subject("ada")], "item_id": ["item-3"], "event_type": ["view"], "event_ms": [5], "received_ms": [1000]}
+    row = {
+        "subject_id": [subject("ada")],
+        "item_id": ["item-3"],
+        "event_type": ["view"],
+        "event_ms": [5],
+        "received_ms": [1000],
+    }
     update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, 1), now_ms=2000)
     store.write_popular(recommender.popular(1))
     store.switch_version("v1")
@@ -41,7 +47,9 @@ def test_known_person_gets_a_personal_list(client: TestClient) -> None:
     assert {item["because"] for item in answer["items"]} == {"item-3"}
 
 
-@pytest.mark.parametrize("path", ["/v1/recommendations/nobody", "/v1/recommendations/ada?kind=anonymous", "/v1/popular"])
+@pytest.mark.parametrize(
+    "path", ["/v1/recommendations/nobody", "/v1/recommendations/ada?kind=anonymous", "/v1/popular"]
+)
 def test_unknown_person_gets_the_popular_list(client: TestClient, path: str) -> None:
     answer = client.get(path)
 

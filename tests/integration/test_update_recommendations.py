@@ -19,6 +19,7 @@ from jobs import update_recommendations, warm_cache
 from jobs.import_history import import_log
 
 NOW_MS = 1_000_000
+FIRST = Fence(1, 0)
 
 
 def interactions(*rows: tuple[str, str, str, int]) -> pa.Table:
@@ -31,14 +32,14 @@ def interactions(*rows: tuple[str, str, str, int]) -> pa.Table:
 
 @pytest.fixture
 def store(live: Settings) -> RedisStore:
-    """A store that serves version v1 of a small model."""
+    """Open a store that serves version v1 of a small model."""
     save_model(make_model(items=30), model_folder(live, "v1"))
     opened = redis_store.connect(live.redis)
     opened.switch_version("v1")
     return opened
 
 
-def update(live: Settings, store: RedisStore, table: pa.Table, fence: Fence = Fence(1, 0)) -> tuple[int, int]:
+def update(live: Settings, store: RedisStore, table: pa.Table, fence: Fence = FIRST) -> tuple[int, int]:
     recommender = read_recommender(live, "v1")
     result = update_lists(table, recommender, store, length=5, fence=fence, now_ms=NOW_MS)
     return result["written"][0].as_py(), result["fenced"][0].as_py()
@@ -55,7 +56,9 @@ def test_update_lists_lists_items_with_reason_and_share(live: Settings, store: R
     assert all(item.share is not None and 0 <= item.share <= 1 for item in top.items)
 
 
-def test_update_lists_gives_the_popular_list_when_the_model_knows_none_of_the_items(live: Settings, store: RedisStore) -> None:
+def test_update_lists_gives_the_popular_list_when_the_model_knows_none_of_the_items(
+    live: Settings, store: RedisStore
+) -> None:
     update(live, store, interactions(("ada", "new-item", "view", 10)))
 
     top = store.read_list("ada")[1]
@@ -63,7 +66,9 @@ def test_update_lists_gives_the_popular_list_when_the_model_knows_none_of_the_it
     assert (top.source, top.items[0].item_id) == ("popular", "item-0")
 
 
-def test_update_lists_changes_nothing_when_a_batch_is_repeated_or_events_redelivered(live: Settings, store: RedisStore) -> None:
+def test_update_lists_changes_nothing_when_a_batch_is_repeated_or_events_redelivered(
+    live: Settings, store: RedisStore
+) -> None:
     table = interactions(("ada", "item-3", "view", 10), ("ada", "item-4", "view", 20))
     update(live, store, table)
     first = store.read_histories(["ada"])[0], store.read_list("ada")
@@ -132,12 +137,19 @@ def test_write_lists_writes_the_same_wherever_it_runs(
     assert [top.items for top in found if top] == [top.items for top in expected]
 
 
-def test_warm_restores_histories_and_lists_identical_after_a_wipe(spark: SparkSession, live: Settings, store: RedisStore) -> None:
+def test_warm_restores_histories_and_lists_identical_after_a_wipe(
+    spark: SparkSession, live: Settings, store: RedisStore
+) -> None:
     from datetime import UTC, datetime
 
     at = pa.array([datetime(2026, 10, 1, h, tzinfo=UTC) for h in (1, 2, 3)], pa.timestamp("us", "UTC"))
     log = pa.table(
-        {"subject_id": ["ada", "ada", "bob"], "item_id": ["item-1", "item-2", "item-3"], "event_at": at, "event_type": ["view"] * 3}
+        {
+            "subject_id": ["ada", "ada", "bob"],
+            "item_id": ["item-1", "item-2", "item-3"],
+            "event_at": at,
+            "event_type": ["view"] * 3,
+        }
     )
     import_log(spark, live, log, digest="d", purposes=["analytics", "personalisation"])
     people = [subject("ada"), subject("bob")]

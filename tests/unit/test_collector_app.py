@@ -16,7 +16,13 @@ from afterclick.errors import StoreUnavailableError
 from afterclick.settings import Settings
 
 CONSENT = {"consent": {"categoryPreferences": {"analytics": True}}}
-GOOD = {"type": "track", "event": "Product Viewed", "userId": "ada", "properties": {"product_id": "mug"}, "context": CONSENT}
+GOOD = {
+    "type": "track",
+    "event": "Product Viewed",
+    "userId": "ada",
+    "properties": {"product_id": "mug"},
+    "context": CONSENT,
+}
 DENIED = {**GOOD, "context": {}}
 NOBODY = {**GOOD, "userId": None}
 KEY = "test-write-key"
@@ -82,7 +88,9 @@ def basic(text: str) -> dict[str, str]:
     ],
     ids=["basic", "basic_no_colon", "body", "query", "absent", "unknown", "empty", "not_base64", "basic_goes_first"],
 )
-def test_write_key(settings: Settings, sink: MemorySink, options: dict[str, Any], extra: dict[str, str], status: int) -> None:
+def test_write_key(
+    settings: Settings, sink: MemorySink, options: dict[str, Any], extra: dict[str, str], status: int
+) -> None:
     assert post(settings, sink, "/v1/batch", {"batch": [GOOD], **extra}, **options).status_code == status
     assert len(sink.events) == (status == 200)
 
@@ -93,13 +101,21 @@ def test_batch_accepts_the_good_and_tells_the_bad(settings: Settings, sink: Memo
     assert answer.status_code == 200
     assert [(r["index"], r["reason"]) for r in answer.json()["rejected"]] == [(1, "no_subject"), (3, "wrong_types")]
     assert [event.key is None for event in sink.events] == [False, True, True]
-    assert counts(settings, sink, {"batch": [GOOD, NOBODY, DENIED, 7]}) == {"accepted": 1, "no_consent": 1, "rejected": 2}
+    assert counts(settings, sink, {"batch": [GOOD, NOBODY, DENIED, 7]}) == {
+        "accepted": 1,
+        "no_consent": 1,
+        "rejected": 2,
+    }
 
 
 def counts(settings: Settings, sink: MemorySink, body: Any) -> dict[str, int]:
     client = client_of(settings, sink)
     client.post("/v1/batch", json=body, auth=(KEY, ""))
-    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith("afterclick_collector_events_total")]
+    lines = [
+        line
+        for line in client.get("/metrics").text.splitlines()
+        if line.startswith("afterclick_collector_events_total")
+    ]
     return {line.split('"')[1]: int(float(line.split()[-1])) for line in lines}
 
 

@@ -44,10 +44,15 @@ def test_generation_stays_with_the_checkpoint(settings: Settings) -> None:
     assert delta_tables.generation(settings, "q") == delta_tables.generation(settings, "q") > 1_700_000_000
 
 
-def test_start_stream_refuses_when_another_process_holds_the_checkpoint(spark: SparkSession, settings: Settings) -> None:
+def test_start_stream_refuses_when_another_process_holds_the_checkpoint(
+    spark: SparkSession, settings: Settings
+) -> None:
     delta_tables.generation(settings, "busy")
     lock = f"{settings.storage.checkpoints}/.busy.lock"
-    code = f"import fcntl,sys; f=open({lock!r},'w'); fcntl.flock(f,fcntl.LOCK_EX); print('held',flush=True); sys.stdin.read()"
+    code = (
+        f"import fcntl,sys; f=open({lock!r},'w'); fcntl.flock(f,fcntl.LOCK_EX); "
+        "print('held',flush=True); sys.stdin.read()"
+    )
     with subprocess.Popen(  # noqa: S603
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as holder:

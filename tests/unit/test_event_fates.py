@@ -17,7 +17,9 @@ def nothing_known(spark: SparkSession) -> DataFrame:
     return select_events(decode_events(kafka_rows(spark, [])))
 
 
-def fates_of(spark: SparkSession, settings: Settings, known: DataFrame, *messages: Any, first_offset: int = 0) -> DataFrame:
+def fates_of(
+    spark: SparkSession, settings: Settings, known: DataFrame, *messages: Any, first_offset: int = 0
+) -> DataFrame:
     suite = read_suite(settings.conf_dir / "expectations" / "events.json")
     checked = flag_violations(decode_events(kafka_rows(spark, messages, first_offset=first_offset)), suite)
     return flag_fates(checked, known=known, settings=settings)
@@ -27,7 +29,9 @@ def in_order(fates: DataFrame) -> list[str]:
     return [row.fate for row in fates.orderBy("kafka_offset").select("fate").collect()]
 
 
-def test_flag_fates_gives_each_message_one_fate(spark: SparkSession, settings: Settings, nothing_known: DataFrame) -> None:
+def test_flag_fates_gives_each_message_one_fate(
+    spark: SparkSession, settings: Settings, nothing_known: DataFrame
+) -> None:
     fates = fates_of(
         spark,
         settings,
@@ -48,7 +52,9 @@ def test_flag_fates_gives_each_message_one_fate(spark: SparkSession, settings: S
     assert counts["consumed"] == sum(counts[fate] for fate in FATES) == 7
 
 
-def test_flag_fates_finds_a_duplicate_of_an_earlier_batch(spark: SparkSession, settings: Settings, nothing_known: DataFrame) -> None:
+def test_flag_fates_finds_a_duplicate_of_an_earlier_batch(
+    spark: SparkSession, settings: Settings, nothing_known: DataFrame
+) -> None:
     first = fates_of(spark, settings, nothing_known, make_message(event_id="a"))
     known = select_events(select_fate(first, "events"))
 

@@ -23,7 +23,9 @@ def as_csr(histories: list[dict[int, float]]) -> tuple[np.ndarray, np.ndarray, n
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(one_history, min_size=1, max_size=12))
-def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_half_the_rank(histories: list[dict[int, float]]) -> None:
+def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_half_the_rank(
+    histories: list[dict[int, float]],
+) -> None:
     found = fold_in_users(BASIS, *as_csr(histories))
 
     for history, factor in zip(histories, found, strict=True):

@@ -17,7 +17,9 @@ EMPTY = history([])
 
 
 @given(records, records)
-def test_merge_histories_is_commutative_and_idempotent(one: list[tuple[int, int, int]], other: list[tuple[int, int, int]]) -> None:
+def test_merge_histories_is_commutative_and_idempotent(
+    one: list[tuple[int, int, int]], other: list[tuple[int, int, int]]
+) -> None:
     forward = merge_histories(merge_histories(EMPTY, history(one), length=99), history(other), length=99)
     backward = merge_histories(merge_histories(EMPTY, history(other), length=99), history(one), length=99)
 

@@ -6,10 +6,9 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
-from afterclick.settings import Settings
-
 from afterclick.imported_history import pseudonymise_subjects
 from afterclick.pseudonyms import pseudonym
+from afterclick.settings import Settings
 from builders import KEY
 from jobs.import_history import import_log
 
@@ -29,7 +28,9 @@ def test_pseudonymise_subjects_replaces_each_id_and_keeps_null() -> None:
     assert replaced["subject_id"].to_pylist() == ["ADA", None, "ADA"]
 
 
-def test_import_log_makes_one_event_of_an_order_with_its_lines_in_order(spark: SparkSession, settings: Settings) -> None:
+def test_import_log_makes_one_event_of_an_order_with_its_lines_in_order(
+    spark: SparkSession, settings: Settings
+) -> None:
     lines = log(
         subject_id=["ada"] * 3, item_id=["mug", "cup", "jar"], event_at=[AT] * 3, event_type=["purchase"] * 3,
         order_id=["o-1", "o-1", "o-2"], quantity=[2, 1, 1], price=[3.5, 1.0, 2.0],
@@ -52,9 +53,7 @@ def test_import_log_adds_nothing_when_repeated(spark: SparkSession, settings: Se
 
 
 def test_import_log_quarantines_what_breaks_a_rule(spark: SparkSession, settings: Settings) -> None:
-    lines = log(
-        subject_id=["ada", "ada", None], item_id=["mug", "", "cup"], event_at=[AT] * 3, event_type=["view"] * 3
-    )
+    lines = log(subject_id=["ada", "ada", None], item_id=["mug", "", "cup"], event_at=[AT] * 3, event_type=["view"] * 3)
 
     import_log(spark, settings, lines, digest="d1", purposes=["analytics"])
 

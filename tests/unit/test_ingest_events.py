@@ -1,5 +1,6 @@
 """The writer of ingest: every message in one table, and a repeated batch changes nothing."""
 
+import contextlib
 from typing import Any
 
 import pytest
@@ -55,7 +56,8 @@ def test_write_events_ends_the_same_when_replayed_after_a_crash_between_sinks(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch, committed: tuple[str, ...]
 ) -> None:
     delta_tables.ensure_tables(spark, settings)
-    append_once, done = delta_tables.append_once, []
+    append_once = delta_tables.append_once
+    done: list[str] = []
 
     def crash_after(rows: Any, path: str, app_id: str, batch_id: int) -> None:
         if len(done) == len(committed):
@@ -65,16 +67,16 @@ def test_write_events_ends_the_same_when_replayed_after_a_crash_between_sinks(
 
     with monkeypatch.context() as patch:
         patch.setattr(delta_tables, "append_once", crash_after)
-        try:
+        with contextlib.suppress(KeyboardInterrupt):
             write(spark, settings, MESSAGES, 0)
-        except KeyboardInterrupt:
-            pass
     write(spark, settings, MESSAGES, 0)
 
     assert stored(spark, settings) == EXPECTED
 
 
-def test_write_events_counts_a_redelivery_in_a_later_batch_as_duplicate(spark: SparkSession, settings: Settings) -> None:
+def test_write_events_counts_a_redelivery_in_a_later_batch_as_duplicate(
+    spark: SparkSession, settings: Settings
+) -> None:
     delta_tables.ensure_tables(spark, settings)
     write(spark, settings, [make_message(event_id="a")], 0)
 

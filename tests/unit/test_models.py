@@ -90,7 +90,10 @@ def test_load_model_refuses_arrays_that(tmp_path: Path, fault: dict[str, np.ndar
     save_model(make_model(), tmp_path)
     for name, array in fault.items():
         np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
-    files = {f"{name}.npy": {"sha256": digest(tmp_path / f"{name}.npy")} for name in ("item_ids", "item_factors", "popularity")}
+    files = {
+        f"{name}.npy": {"sha256": digest(tmp_path / f"{name}.npy")}
+        for name in ("item_ids", "item_factors", "popularity")
+    }
     spoil_manifest(tmp_path, files=files)
 
     with pytest.raises(IncompatibleModelError, match=told):
@@ -113,4 +116,3 @@ def test_newest_model_goes_by_training_time(tmp_path: Path) -> None:
 
 def test_item_keys_are_fixed_for_ever() -> None:
     assert item_keys(["mug", "Ü"]).tolist() == [87999572424904667, 1870656727519825937]
-

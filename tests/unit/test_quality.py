@@ -73,7 +73,14 @@ def test_flag_violations_reports_malformed_when_not_json(spark: SparkSession) ->
     ("expectation", "told"),
     [
         ({"type": "expect_column_mean_to_be_between", "kwargs": {"column": "x"}, "meta": {"rule": "mean"}}, "mean"),
-        ({"type": "expect_column_values_to_be_null", "kwargs": {"column": "x", "mostly": 0.9}, "meta": {"rule": "m"}}, "mostly"),
+        (
+            {
+                "type": "expect_column_values_to_be_null",
+                "kwargs": {"column": "x", "mostly": 0.9},
+                "meta": {"rule": "m"},
+            },
+            "mostly",
+        ),
         ({"type": "expect_column_values_to_be_null", "kwargs": {"column": "x"}}, "meta.rule"),
     ],
     ids=["type_not_row_level", "argument_unknown", "rule_name_missing"],

@@ -1,5 +1,6 @@
 """Recorded logs become the default columns; what does not fit is null, what is missing is named."""
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,25 +30,36 @@ def test_read_log_takes_default_names_without_mapping(tmp_path: Path) -> None:
 
 
 def test_read_log_renames_explodes_and_translates_when_otto(tmp_path: Path) -> None:
-    line = '{"session": 7, "events": [{"aid": 1, "ts": 1659304800025, "type": "clicks"}, {"aid": 2, "ts": 1659304800026, "type": "orders"}]}'
+    events = [{"aid": 1, "ts": 1659304800025, "type": "clicks"}, {"aid": 2, "ts": 1659304800026, "type": "orders"}]
+    line = json.dumps({"session": 7, "events": events})
     path = written(tmp_path, "log.jsonl", line + "\n")
 
     rows = read_log(path, read_mapping(Path("conf/mappings/otto.yaml"))).table.to_pylist()
 
-    assert [(row["subject_id"], row["item_id"], row["event_type"]) for row in rows] == [("7", "1", "view"), ("7", "2", "purchase")]
+    assert [(row["subject_id"], row["item_id"], row["event_type"]) for row in rows] == [
+        ("7", "1", "view"),
+        ("7", "2", "purchase"),
+    ]
     assert rows[0]["event_at"] == datetime(2022, 7, 31, 22, 0, 0, 25_000, tzinfo=UTC)
 
 
 def test_read_log_makes_null_of_what_does_not_fit(tmp_path: Path) -> None:
-    path = written(tmp_path, "log.csv", "subject_id,item_id,event_at,quantity\n,mug,soon,many\nada,cup,2026-01-01T10:00:00Z,2\n")
+    path = written(
+        tmp_path, "log.csv", "subject_id,item_id,event_at,quantity\n,mug,soon,many\nada,cup,2026-01-01T10:00:00Z,2\n"
+    )
 
     rows = read_log(path, LogMapping()).table.to_pylist()
 
-    assert [(row["subject_id"], row["event_at"] is None, row["quantity"]) for row in rows] == [(None, True, None), ("ada", False, 2)]
+    assert [(row["subject_id"], row["event_at"] is None, row["quantity"]) for row in rows] == [
+        (None, True, None),
+        ("ada", False, 2),
+    ]
 
 
 def test_read_log_reads_ids_stored_as_floats(tmp_path: Path) -> None:
-    table = pa.table({"subject_id": [17850.0, None], "item_id": ["a", "b"], "event_at": pa.array([0, 1], pa.timestamp("us"))})
+    table = pa.table(
+        {"subject_id": [17850.0, None], "item_id": ["a", "b"], "event_at": pa.array([0, 1], pa.timestamp("us"))}
+    )
     pq.write_table(table, tmp_path / "log.parquet")
 
     assert read_log(tmp_path / "log.parquet", LogMapping()).table["subject_id"].to_pylist() == ["17850", None]
@@ -67,7 +79,7 @@ def test_read_mapping_refuses_what_it_does_not_know(tmp_path: Path, text: str) -
 
 
 def test_read_log_refuses_other_kinds_of_files(tmp_path: Path) -> None:
-    with pytest.raises(SchemaMismatchError, match="'.xlsx'"):
+    with pytest.raises(SchemaMismatchError, match=r"'\.xlsx'"):
         read_log(written(tmp_path, "log.xlsx", ""), LogMapping())
 
 

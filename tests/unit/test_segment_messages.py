@@ -80,7 +80,10 @@ def test_read_message_chooses_the_subject(ids: dict[str, Any], kind: str, name: 
         ({"originalTimestamp": "2026-11-24T11:00:00Z", "sentAt": "2026-11-24T11:00:04Z"}, "2026-11-24T12:00:06.000Z"),
         ({"originalTimestamp": "2026-11-24T13:00:00+02:00"}, "2026-11-24T11:00:00.000Z"),
         ({"timestamp": "2026-11-24T11:00:00.5Z"}, "2026-11-24T11:00:00.500Z"),
-        ({"originalTimestamp": "2026-11-24T11:00:00Z", "timestamp": "2020-01-01T00:00:00Z"}, "2026-11-24T11:00:00.000Z"),
+        (
+            {"originalTimestamp": "2026-11-24T11:00:00Z", "timestamp": "2020-01-01T00:00:00Z"},
+            "2026-11-24T11:00:00.000Z",
+        ),
         ({"originalTimestamp": "not a time", "sentAt": "2026-11-24T11:00:04Z"}, "not a time"),
         ({"originalTimestamp": "2026-11-24T11:00:00"}, "2026-11-24T11:00:00"),
         ({"originalTimestamp": "2026-11-24T11:00:00Z", "sentAt": "later"}, "2026-11-24T11:00:00.000Z"),
@@ -127,7 +130,8 @@ def test_read_message_takes_all_products_of_an_order() -> None:
 
 
 @pytest.mark.parametrize(
-    "properties", [{"product_id": "mug", "price": "free"}, {"product_id": {"a": 1}}, {"products": "mug"}, {"products": ["mug"]}, {}]
+    "properties",
+    [{"product_id": "mug", "price": "free"}, {"product_id": {"a": 1}}, {"products": "mug"}, {"products": ["mug"]}, {}],
 )
 def test_read_message_passes_wrong_values_on_for_quarantine(properties: dict[str, Any]) -> None:
     assert event_of(message(properties=properties))["items"]

@@ -4,7 +4,9 @@ from afterclick.connectors.redis_store import ListedItem, TopList
 from afterclick.serving.app import build_answer
 
 POPULAR = TopList("v1", "popular", 0, 1, [ListedItem(name, 0.1, "popular") for name in "abcd"])
-PERSONAL = TopList("v1", "fold_in", 5000, 6000, [ListedItem(name, 0.9, "because_you_interacted", "z", 0.7) for name in "xab"])
+PERSONAL = TopList(
+    "v1", "fold_in", 5000, 6000, [ListedItem(name, 0.9, "because_you_interacted", "z", 0.7) for name in "xab"]
+)
 NOBODY: frozenset[str] = frozenset()
 
 

@@ -44,8 +44,10 @@ def plain_model(events: list[Event]) -> list[tuple[int, int, int, int]]:
     return sorted(found)
 
 
-def advanced(*batches: tuple[list[Event], int]) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int, int]]]:
-    """Closed and open sessions after the batches, each with its watermark."""
+def advanced(
+    *batches: tuple[list[Event], int],
+) -> tuple[list[tuple[int, int, int, int]], list[tuple[int, int, int, int]]]:
+    """Return closed and open sessions after the batches, each with its watermark."""
     open_sessions, closed = as_sessions([]), as_sessions([])
     for events, watermark in batches:
         change = advance(open_sessions, as_sessions(events), gap=GAP, watermark=watermark)
@@ -130,5 +132,7 @@ def test_advance_gives_every_event_exactly_one_place(events: list[Event], waterm
 
     placed = int(change.open.event_count.sum() + change.closed.event_count.sum() + change.is_late.sum())
     assert placed == len(events)
-    values = change.open.order_value.sum() + change.closed.order_value.sum() + arriving.order_value[change.is_late].sum()
+    values = (
+        change.open.order_value.sum() + change.closed.order_value.sum() + arriving.order_value[change.is_late].sum()
+    )
     assert values == arriving.order_value.sum()

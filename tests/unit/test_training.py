@@ -63,7 +63,7 @@ def test_train_counts_popularity_by_weight() -> None:
 
 @pytest.fixture(scope="module")
 def online_retail(shared_data: Path) -> Training:
-    """Cleaned purchases as in shared/data/README.md: 3,970 users, 3,607 items."""
+    """Train on cleaned purchases as in shared/data/README.md: 3,970 users, 3,607 items."""
     lines = pq.read_table(shared_data / "online_retail" / "lines_before_2011-11.parquet").to_pandas()
     is_kept = (
         lines["CustomerID"].fillna("").ne("")
@@ -75,7 +75,9 @@ def online_retail(shared_data: Path) -> Training:
     kept = lines[is_kept].drop_duplicates(["InvoiceNo", "StockCode"])
     assert (len(kept), kept["CustomerID"].nunique(), kept["StockCode"].nunique()) == (308_059, 3_970, 3_607)
     counted = kept.groupby(["CustomerID", "StockCode"]).size().astype(float).reset_index(name="weight")
-    table = pa.table({"subject_id": counted["CustomerID"], "item_id": counted["StockCode"], "weight": counted["weight"]})
+    table = pa.table(
+        {"subject_id": counted["CustomerID"], "item_id": counted["StockCode"], "weight": counted["weight"]}
+    )
     return trained(table, rank=64, regularization=10.0, alpha=1.0, iterations=15)
 
 
@@ -88,7 +90,9 @@ def test_fold_in_of_every_training_user_gives_the_trained_vector(online_retail: 
         theirs = als.recalculate_user(np.arange(weights.shape[0]), weights)
 
     basis = prepare_basis(model.item_factors, regularization=model.regularization)
-    ours = fold_in_users(basis, weights.indptr.astype(np.int64), weights.indices.astype(np.int64), weights.data * model.alpha)
+    ours = fold_in_users(
+        basis, weights.indptr.astype(np.int64), weights.indices.astype(np.int64), weights.data * model.alpha
+    )
 
     difference = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
     assert difference.max() < 1e-4

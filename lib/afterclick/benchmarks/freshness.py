@@ -48,7 +48,14 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
     announce("measuring the floor: no-op foreachBatch")
     floor = _floor(settings, rate)
     figures = percentiles_ms([sample["total"] for sample in probe.samples])
-    return {**figures, "stages": stages, "floor": floor, "samples": len(probe.samples), "missed": probe.missed, "rate": rate}
+    return {
+        **figures,
+        "stages": stages,
+        "floor": floor,
+        "samples": len(probe.samples),
+        "missed": probe.missed,
+        "rate": rate,
+    }
 
 
 def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -> dict[str, dict[str, float]]:
@@ -128,5 +135,3 @@ def _produce(servers: str, topic: str, rate: float, seconds: float) -> None:
         time.sleep(max(0.0, due - time.monotonic()))
     producer.flush()
     producer.close()
-
-

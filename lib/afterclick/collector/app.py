@@ -44,8 +44,12 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self.events = Counter("afterclick_collector_events", "Events by what became of them.", ["fate"], registry=self.registry)
-        self.seconds = Histogram("afterclick_collector_request_seconds", "Time to answer an ingest request.", registry=self.registry)
+        self.events = Counter(
+            "afterclick_collector_events", "Events by what became of them.", ["fate"], registry=self.registry
+        )
+        self.seconds = Histogram(
+            "afterclick_collector_request_seconds", "Time to answer an ingest request.", registry=self.registry
+        )
         for fate in ("accepted", "no_consent", "rejected"):
             self.events.labels(fate)
 
@@ -81,7 +85,11 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
 
     @app.get("/health/ready", summary="Can events be delivered?")
     def ready() -> Response:  # in a thread: it opens a connection
-        return JSONResponse({"status": "ready"}) if sink.is_ready() else _answer(503, "Kafka is not connected", retry_after=1)
+        return (
+            JSONResponse({"status": "ready"})
+            if sink.is_ready()
+            else _answer(503, "Kafka is not connected", retry_after=1)
+        )
 
     @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:
@@ -107,14 +115,18 @@ class Ingest:
         limit = self._settings.max_batch_bytes if call == "batch" else self._settings.max_event_bytes
         body = await _read_body(request, limit)
         if not self._is_known(_write_key(request, body)):
-            return _answer(401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query")
+            return _answer(
+                401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query"
+            )
         if len(body) > limit:
             told = f"the request has more than {limit} bytes"
             return await self._refuse_whole(body, "body_too_large", told, arrival)
         try:
             messages, arrival = _open_envelope(body, arrival)
         except msgspec.DecodeError as error:
-            return await self._refuse_whole(body, "not_json", f"the body is not a JSON message or batch: {error}", arrival)
+            return await self._refuse_whole(
+                body, "not_json", f"the body is not a JSON message or batch: {error}", arrival
+            )
         return await self._publish(messages, arrival)
 
     async def _publish(self, messages: list[bytes], arrival: Arrival) -> Response:
@@ -154,7 +166,7 @@ class Ingest:
         return None
 
     def _is_known(self, key: bytes | None) -> bool:
-        return key is not None and any([hmac.compare_digest(key, known) for known in self._write_keys])
+        return key is not None and any(hmac.compare_digest(key, known) for known in self._write_keys)
 
     def _count(self, **fates: int) -> None:
         for fate, count in fates.items():
@@ -166,7 +178,9 @@ def _open_envelope(body: bytes, arrival: Arrival) -> tuple[list[bytes], Arrival]
         msgspec.json.decode(body, type=dict[str, msgspec.Raw])
         return [body], arrival
     envelope = msgspec.json.decode(body, type=Envelope)
-    return [bytes(raw) for raw in envelope.batch], Arrival(arrival.received_at, None, envelope.sent_at, envelope.context)
+    return [bytes(raw) for raw in envelope.batch], Arrival(
+        arrival.received_at, None, envelope.sent_at, envelope.context
+    )
 
 
 async def _read_body(request: Request, limit: int) -> bytes:

@@ -36,7 +36,7 @@ class EventSink(Protocol):
         """
 
     def is_ready(self) -> bool:
-        """Can events be delivered now?"""
+        """Tell whether events can be delivered now."""
 
     def close(self) -> None:
         """Deliver what waits and end."""
@@ -95,7 +95,7 @@ class KafkaSink:
             self._waiting -= len(events)
 
     def is_ready(self) -> bool:
-        """Does a broker accept connections?"""
+        """Tell whether a broker accepts connections."""
         return any(map(_accepts_connections, self._addresses))
 
     def close(self) -> None:

@@ -88,7 +88,9 @@ def read_message(raw: bytes, arrival: Arrival, settings: CollectorSettings, key:
         If it is too large, not of the spec's types, of an unknown call, or names no person.
     """
     if len(raw) > settings.max_event_bytes:
-        raise Refused("event_too_large", f"the message has {len(raw)} bytes, at most {settings.max_event_bytes} are accepted")
+        raise Refused(
+            "event_too_large", f"the message has {len(raw)} bytes, at most {settings.max_event_bytes} are accepted"
+        )
     try:
         message = msgspec.json.decode(raw, type=Message)
     except msgspec.DecodeError as error:
@@ -100,12 +102,20 @@ def read_message(raw: bytes, arrival: Arrival, settings: CollectorSettings, key:
     if not granted:
         return None
     subject_id = _subject(message, key)
-    return Event(subject_id.encode(), _encode(_fields(message, call, raw, arrival) | {"subject_id": subject_id, "consent": granted}))
+    return Event(
+        subject_id.encode(),
+        _encode(_fields(message, call, raw, arrival) | {"subject_id": subject_id, "consent": granted}),
+    )
 
 
 def refusal(raw: bytes, reason: str, arrival: Arrival) -> Event:
     """Return the stub that keeps a refused message accountable; it holds nothing personal."""
-    stub = {"event_id": _own_id(raw), "received_at": _iso(arrival.received_at), "rejected_reason": reason, "source": "collector"}
+    stub = {
+        "event_id": _own_id(raw),
+        "received_at": _iso(arrival.received_at),
+        "rejected_reason": reason,
+        "source": "collector",
+    }
     return Event(None, _encode(stub))
 
 
@@ -168,11 +178,17 @@ def _items(properties: Json) -> Any:
     products = properties.get("products")
     if products is None:
         return [_item(properties)]
-    return [_item(product) if isinstance(product, dict) else product for product in products] if isinstance(products, list) else products
+    return (
+        [_item(product) if isinstance(product, dict) else product for product in products]
+        if isinstance(products, list)
+        else products
+    )
 
 
 def _item(product: Json) -> Json:
-    item_id = next((product[name] for name in ("product_id", "productId", "id", "sku") if product.get(name) is not None), None)
+    item_id = next(
+        (product[name] for name in ("product_id", "productId", "id", "sku") if product.get(name) is not None), None
+    )
     return {"item_id": _text(item_id), "quantity": product.get("quantity"), "price": product.get("price")}
 
 

@@ -6,7 +6,9 @@ import typer
 
 
 def collector(
-    environment: Annotated[str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")
+    ] = None,
 ) -> None:
     """Serve Segment's tracking API and write events to Kafka.
 

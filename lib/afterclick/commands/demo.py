@@ -5,6 +5,7 @@ import json
 import tempfile
 import time
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -30,7 +31,7 @@ def demo(
 
     Examples: afterclick demo · afterclick demo --events 20000 --json · afterclick demo --events 5000 --kill-streams
     """
-    from afterclick.job_runner import configure_logging  # noqa: PLC0415 - keeps --help fast
+    from afterclick.job_runner import configure_logging
 
     configure_logging(30)
     console = Console(stderr=True)
@@ -47,12 +48,12 @@ def demo(
 def _run(
     folder: Path, stack: ExitStack, console: Console, events: int | None, rate: float, *, kill_streams: bool
 ) -> dict[str, Any]:
-    from datetime import UTC, datetime  # noqa: PLC0415 - keeps --help fast
+    from datetime import UTC, datetime
 
-    from afterclick.local import demo as steps  # noqa: PLC0415
-    from afterclick.local import services  # noqa: PLC0415
-    from afterclick.local.stack import start_stack, stop_stack  # noqa: PLC0415
-    from afterclick.settings import load_settings  # noqa: PLC0415
+    from afterclick.local import demo as steps
+    from afterclick.local import services
+    from afterclick.local.stack import start_stack, stop_stack
+    from afterclick.settings import load_settings
 
     begun_at = time.time()
 
@@ -73,7 +74,13 @@ def _run(
     announce(f"replaying {len(messages):,} events of simulated visits over HTTP")
     _print_addresses(console, settings)
     replayed = steps.replay(
-        settings, plan, messages, names, running, lambda progress: _watch(progress, settings, console), begun_at=begun_at
+        settings,
+        plan,
+        messages,
+        names,
+        running,
+        watch=partial(_watch, settings=settings, console=console),
+        begun_at=begun_at,
     )
     figures = asyncio.run(replayed)
     announce("recounting the tables")
@@ -87,16 +94,16 @@ def _run(
 
 
 def _variables(folder: Path) -> dict[str, str]:
-    import os  # noqa: PLC0415
+    import os
 
     return {**os.environ, "AFTERCLICK_STATE_DIR": str(folder)}  # noqa: TID251 - the caller's overrides stay in force
 
 
-async def _watch(progress: "Progress", settings: "Settings", console: Console) -> None:
+async def _watch(progress: "Progress", *, settings: "Settings", console: Console) -> None:
     """Redraw the live figures twice a second on a terminal; say nothing on a pipe."""
-    from rich.live import Live  # noqa: PLC0415
+    from rich.live import Live
 
-    from afterclick.local.freshness import percentiles_ms  # noqa: PLC0415
+    from afterclick.local.freshness import percentiles_ms
 
     if not console.is_terminal:
         return
@@ -106,8 +113,12 @@ async def _watch(progress: "Progress", settings: "Settings", console: Console) -
             acked = len(progress.counts.acked)
             fresh = percentiles_ms([sample["total"] for sample in progress.probe.samples])
             table = Table(show_header=False, box=None)
-            table.add_row("events", f"{acked:,} of {progress.planned:,} acknowledged, {acked / (time.monotonic() - begun):.0f}/s")
-            table.add_row("freshness", f"p50 {fresh.get('p50', '-')} ms, p99 {fresh.get('p99', '-')} ms (post to API answer)")
+            table.add_row(
+                "events", f"{acked:,} of {progress.planned:,} acknowledged, {acked / (time.monotonic() - begun):.0f}/s"
+            )
+            table.add_row(
+                "freshness", f"p50 {fresh.get('p50', '-')} ms, p99 {fresh.get('p99', '-')} ms (post to API answer)"
+            )
             table.add_row("one person", f"{progress.shown_person} just added: {', '.join(progress.did[:4])}")
             live.update(table)
             await asyncio.sleep(0.5)
@@ -118,8 +129,14 @@ def _print_addresses(console: Console, settings: "Settings") -> None:
     collector = f"http://{settings.collector.host}:{settings.collector.port}"
     api = f"http://{settings.serving.host}:{settings.serving.port}"
     console.print("try from another terminal:", style="bold")
-    event = '{"event":"Product Viewed","userId":"me","properties":{"product_id":"1029743"},"context":{"consent":{"categoryPreferences":{"analytics":true,"personalisation":true}}}}'
-    for line in (f"curl -u {key}: {collector}/v1/track -d '{event}'", f"curl '{api}/v1/recommendations/me?explain=true'", f"curl {api}/v1/popular"):
+    consent = {"consent": {"categoryPreferences": {"analytics": True, "personalisation": True}}}
+    properties = {"product_id": "1029743"}
+    event = json.dumps({"event": "Product Viewed", "userId": "me", "properties": properties, "context": consent})
+    for line in (
+        f"curl -u {key}: {collector}/v1/track -d '{event}'",
+        f"curl '{api}/v1/recommendations/me?explain=true'",
+        f"curl {api}/v1/popular",
+    ):
         console.print("  " + line, highlight=False, markup=False, soft_wrap=True)
 
 

@@ -16,10 +16,17 @@ Log = Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines.", exists=
 MappingFile = Annotated[Path | None, typer.Option(help="How its columns become the default ones.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 Environment = Annotated[str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")]
-_NAMES = {"view": "Product Viewed", "cart": "Product Added", "remove_from_cart": "Product Removed", "purchase": "Order Completed"}
+_NAMES = {
+    "view": "Product Viewed",
+    "cart": "Product Added",
+    "remove_from_cart": "Product Removed",
+    "purchase": "Order Completed",
+}
 
 
-def import_history(file: Log, mapping: MappingFile = None, environment: Environment = None, as_json: AsJson = False) -> None:
+def import_history(
+    file: Log, mapping: MappingFile = None, environment: Environment = None, as_json: AsJson = False
+) -> None:
     """Put a recorded log straight into the Delta tables, through the same checks as live events.
 
     The mapping's `purposes` say what its people allowed. Repeating a file adds nothing.
@@ -42,7 +49,7 @@ def import_history(file: Log, mapping: MappingFile = None, environment: Environm
         console.print(", ".join(f"{name} {count:,}" for name, count in figures.items()), highlight=False)
 
 
-def replay(
+def replay(  # noqa: PLR0917 - typer's options
     file: Log,
     mapping: MappingFile = None,
     speed: Annotated[float, typer.Option(help="Times faster than it happened; 0 = as fast as accepted.", min=0)] = 0,
@@ -75,7 +82,12 @@ def replay(
 
     with Console(stderr=True).status(f"replaying {len(log):,} lines to {base}"):
         asyncio.run(post())
-    figures = {"lines": len(log), "acked": len(counts.acked), "refused": sum(counts.refused.values()), "retried": counts.retried}
+    figures = {
+        "lines": len(log),
+        "acked": len(counts.acked),
+        "refused": sum(counts.refused.values()),
+        "retried": counts.retried,
+    }
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{name} {count:,}" for name, count in figures.items()))
 
 
@@ -101,7 +113,9 @@ def segment_messages(log: "pa.Table", purposes: tuple[str, ...]) -> Iterator[dic
         yield message
 
 
-def paced(messages: Iterator[dict[str, Any]], speed: float, *, size: int = 100) -> Iterator[tuple[list[dict[str, Any]], float]]:
+def paced(
+    messages: Iterator[dict[str, Any]], speed: float, *, size: int = 100
+) -> Iterator[tuple[list[dict[str, Any]], float]]:
     """Cut messages into portions, each with the seconds to wait before it."""
     from datetime import datetime
     from itertools import islice

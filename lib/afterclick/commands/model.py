@@ -9,7 +9,9 @@ from rich.table import Table
 
 
 def list_models(
-    environment: Annotated[str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")] = None,
+    environment: Annotated[
+        str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """List registered model versions, newest first.

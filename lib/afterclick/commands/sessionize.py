@@ -58,7 +58,9 @@ def cut_log(log: "pa.Table", gap_minutes: float) -> tuple["pa.Table", dict[str, 
     arriving = pa.table(columns, schema=ARRIVING)
     end_of_time = int(np.iinfo(np.int64).max)
     opened = advance_shard(Shard.empty(), arriving, gap_us=round(gap_minutes * 6e7), watermark_us=0)
-    closed = advance_shard(opened.shard, ARRIVING.empty_table(), gap_us=round(gap_minutes * 6e7), watermark_us=end_of_time)
+    closed = advance_shard(
+        opened.shard, ARRIVING.empty_table(), gap_us=round(gap_minutes * 6e7), watermark_us=end_of_time
+    )
     figures = {
         "events": sum(closed.closed["event_count"].to_pylist()),
         "subjects": pc.count_distinct(closed.closed["subject_id"]).as_py(),
@@ -78,7 +80,10 @@ def _event_keys(rows: "pa.Table") -> "pa.Array":
 
     if "event_id" not in rows.schema.names:
         return pa.array(np.arange(len(rows)))
-    digests = (hashlib.blake2b((i or f"line {n}").encode(), digest_size=8).digest() for n, i in enumerate(rows["event_id"].to_pylist()))
+    digests = (
+        hashlib.blake2b((i or f"line {n}").encode(), digest_size=8).digest()
+        for n, i in enumerate(rows["event_id"].to_pylist())
+    )
     return pa.array(np.frombuffer(b"".join(digests), "<i8"))
 
 

@@ -16,13 +16,16 @@ def up(state_dir: StateDir = DEFAULT) -> None:
 
     Example: afterclick up && afterclick collector
     """
-    from afterclick.local.stack import start_stack, stack_status  # noqa: PLC0415 - keeps --help fast
+    from afterclick.local.stack import stack_status, start_stack
 
     endpoints = start_stack(state_dir)
     console = Console(stderr=True)
     for name, pid in stack_status(state_dir).items():
         console.print(f"{name} runs, pid {pid}", highlight=False)
-    console.print(f"Kafka {endpoints['kafka']['bootstrap_servers']}, Redis {endpoints['redis']['url']}; see {state_dir}/endpoints.yaml")
+    console.print(
+        f"Kafka {endpoints['kafka']['bootstrap_servers']}, Redis {endpoints['redis']['url']}; "
+        f"see {state_dir}/endpoints.yaml"
+    )
 
 
 def down(state_dir: StateDir = DEFAULT) -> None:
@@ -30,20 +33,21 @@ def down(state_dir: StateDir = DEFAULT) -> None:
 
     Example: afterclick down
     """
-    from afterclick.local.stack import stop_stack  # noqa: PLC0415 - keeps --help fast
+    from afterclick.local.stack import stop_stack
 
     stopped = stop_stack(state_dir)
     Console(stderr=True).print(f"stopped: {', '.join(stopped) or 'nothing was running'}")
 
 
 def doctor(
-    state_dir: StateDir = DEFAULT, as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False
+    state_dir: StateDir = DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Check Java, versions, jars, disk and the local servers, and say how to fix what is wrong.
 
     Example: afterclick doctor --json
     """
-    from afterclick.local.diagnosis import diagnose  # noqa: PLC0415 - keeps --help fast
+    from afterclick.local.diagnosis import diagnose
 
     findings = diagnose(state_dir)
     if as_json:
@@ -52,6 +56,8 @@ def doctor(
         console = Console()
         for finding in findings:
             sign = "[green]ok [/green]" if finding.is_good else "[red]bad[/red]"
-            console.print(f"{sign} {finding.check}: {finding.found}" + ("" if finding.is_good else f"\n    {finding.fix}"))
+            console.print(
+                f"{sign} {finding.check}: {finding.found}" + ("" if finding.is_good else f"\n    {finding.fix}")
+            )
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)

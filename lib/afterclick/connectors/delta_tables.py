@@ -15,7 +15,7 @@ from typing import IO
 from delta.tables import DeltaTable
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql.streaming import StreamingQuery
+from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
 from afterclick.errors import SchemaMismatchError, SettingsError

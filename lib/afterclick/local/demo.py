@@ -1,6 +1,6 @@
 """The whole path on real parts: history, model, live replay, and what became of every event.
 
-Steps in the order in which `commands.demo` calls them. The terminal view is `commands.demo`'s affair: it reads `Progress`.
+Steps in the order in which `commands.demo` calls them; the terminal view there reads `Progress`.
 """
 
 import asyncio
@@ -8,7 +8,7 @@ import itertools
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -127,8 +127,8 @@ async def replay(
     messages: list[Message],
     names: dict[str, str],
     running: list[services.Service],
-    watch: Callable[[Progress], Awaitable[None]],
     *,
+    watch: Callable[[Progress], Coroutine[None, None, None]],
     begun_at: float,
 ) -> dict[str, Any]:
     """Send everything, measure on the way, wait until all of it has its fate, and return the figures."""
@@ -147,11 +147,15 @@ async def replay(
         async with asyncio.TaskGroup() as probes:
             probing = prober(progress.probe, probes, plan.seed)
             half = len(messages) // 2
-            await send(messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing)
+            await send(
+                messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
+            )
             if plan.kill_streams:
                 services.kill_service(running.pop())
                 running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
-            await send(messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing)
+            await send(
+                messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
+            )
         denied = await _denied(to_collector)
         await _wait_until_drained(settings, running)
         watching.cancel()
@@ -164,7 +168,9 @@ def recount(settings: Settings) -> dict[str, int]:
     """Count the replay's events by where they ended up, from the tables themselves."""
     spark = build_spark("demo recount", settings.spark, jars=spark_jars(default_cache_dir()))
     try:
-        tables = {n: delta_tables.read_table(spark, settings, n) for n in ("events", "quarantine", "sessions", "ledger")}
+        tables = {
+            n: delta_tables.read_table(spark, settings, n) for n in ("events", "quarantine", "sessions", "ledger")
+        }
         ours = f"topic = '{settings.kafka.events_topic}'"
         ledger = tables["ledger"].where("query = 'ingest_events'")
         sums = ledger.selectExpr("sum(no_consent)", "sum(duplicates)", "sum(consumed)").first() or (0, 0, 0)
@@ -196,7 +202,7 @@ def prober(
 
 
 def _is_plain(message: Message) -> bool:
-    """Is this a good, consented message that must show in the person's list?"""
+    """Tell whether this is a good, consented message that must show in the person's list."""
     properties, granted = message["properties"], message["context"]["consent"]["categoryPreferences"]["personalisation"]
     if not granted or message["event"] == "Order Completed":
         return False
@@ -284,7 +290,12 @@ def _shown(progress: Progress, after: dict[str, dict[str, Any]]) -> dict[str, An
         return [progress.names.get(item["item_id"], item["item_id"]) for item in items]
 
     now = after[progress.shown_person]
-    return {"person": progress.shown_person, "did": progress.did, "before": named(progress.before), "after": named(now["items"])}
+    return {
+        "person": progress.shown_person,
+        "did": progress.did,
+        "before": named(progress.before),
+        "after": named(now["items"]),
+    }
 
 
 def _urls(settings: Settings) -> tuple[str, str]:

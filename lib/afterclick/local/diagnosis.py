@@ -51,7 +51,9 @@ def _java(_: Path) -> Finding:
 def _packages(_: Path) -> Finding:
     found = {name: version(name) for name in PINNED}
     good = found == PINNED
-    return Finding("packages", good, ", ".join(f"{n} {v}" for n, v in found.items()), f"Wanted {PINNED}: run `make setup`.")
+    return Finding(
+        "packages", good, ", ".join(f"{n} {v}" for n, v in found.items()), f"Wanted {PINNED}: run `make setup`."
+    )
 
 
 def _two_pysparks(_: Path) -> Finding:
@@ -59,7 +61,9 @@ def _two_pysparks(_: Path) -> Finding:
         second = version("pyspark-client")
     except PackageNotFoundError:
         return Finding("one pyspark", True, "only pyspark", "")
-    return Finding("one pyspark", False, f"pyspark-client {second} too", "Uninstall it; Airflow needs a venv of its own.")
+    return Finding(
+        "one pyspark", False, f"pyspark-client {second} too", "Uninstall it; Airflow needs a venv of its own."
+    )
 
 
 def _worker_python(_: Path) -> Finding:
@@ -77,7 +81,9 @@ def _jars(_: Path) -> Finding:
 def _disk(state_dir: Path) -> Finding:
     folder = next(parent for parent in (state_dir.resolve(), *state_dir.resolve().parents) if parent.exists())
     free = shutil.disk_usage(folder).free / 2**30
-    return Finding("disk", free >= LEAST_FREE_GIB, f"{free:.1f} GiB free at {folder}", f"Keep {LEAST_FREE_GIB} GiB free.")
+    return Finding(
+        "disk", free >= LEAST_FREE_GIB, f"{free:.1f} GiB free at {folder}", f"Keep {LEAST_FREE_GIB} GiB free."
+    )
 
 
 def _servers(state_dir: Path) -> Finding:

@@ -89,7 +89,8 @@ def write_sums(cache: Path, target: Path) -> None:
 def _jars(cache: Path, group: str) -> list[Path]:
     expected = [cache / "jars" / name for name in pinned_sums() if name.startswith(f"{group}/")]
     if missing := [jar.name for jar in expected if not jar.exists()]:
-        message = f"{len(missing)} of {len(expected)} {group} jars are not in {cache}/jars ({missing[0]} ...): run `make setup`"
+        told = f"{len(missing)} of {len(expected)} {group} jars are not in {cache}/jars"
+        message = f"{told} ({missing[0]} ...): run `make setup`"
         raise LocalStackError(message)
     return expected
 
@@ -107,7 +108,8 @@ def _fetch(cache: Path, group: str, artifact: tuple[str, str, str], java_home: P
         jars = sorted(Path(fresh).glob("*.jar"))
         if done.returncode or not jars:
             tail = "\n".join((done.stdout + done.stderr).splitlines()[-12:])
-            message = f"could not fetch {':'.join(artifact)} (exit {done.returncode}). Is the network there? Ivy said:\n{tail}"
+            told = f"could not fetch {':'.join(artifact)} (exit {done.returncode}). Is the network there?"
+            message = f"{told} Ivy said:\n{tail}"
             raise LocalStackError(message)
         for jar in jars:
             if group == "broker" or not jar.name.startswith(SHIPPED):

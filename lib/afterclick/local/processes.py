@@ -22,13 +22,15 @@ def free_port() -> int:
 
 
 def is_listening(port: int) -> bool:
-    """Does anything accept connections on the loopback port?"""
+    """Tell whether anything accepts connections on the loopback port."""
     with socket.socket() as probe:
         probe.settimeout(0.5)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def start_process(name: str, command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None) -> int:
+def start_process(
+    name: str, command: Sequence[str], folder: Path, *, variables: Mapping[str, str] | None = None
+) -> int:
     """Start a process of its own session, logging to ``<folder>/logs/<name>.log``; return its pid."""
     log = folder / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
@@ -93,10 +95,12 @@ def wait_for_port(name: str, port: int, folder: Path, *, seconds: float = 30.0) 
 def refuse_foreign_listener(name: str, port: int) -> None:
     """Raise `LocalStackError` when somebody else listens on a port we were told to use."""
     if is_listening(port):
-        owners = [c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"]
+        owners = [
+            c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"
+        ]
         message = (
-            f"port {port} for {name} is taken by process {owners[0] if owners else 'unknown'}, which is not ours and was left "
-            "alone. End it, or delete endpoints.yaml in the state folder to get another port."
+            f"port {port} for {name} is taken by process {owners[0] if owners else 'unknown'}, which is not ours: it was "
+            "left alone. End it, or delete endpoints.yaml in the state folder to get another port."
         )
         raise LocalStackError(message)
 

@@ -74,7 +74,9 @@ def wait_until_ready(service: Service, url: str, *, seconds: float = 60.0) -> No
             if httpx.get(url, timeout=2.0).status_code == httpx.codes.OK:
                 return
         time.sleep(0.1)
-    message = f"{service.name} did not answer 200 at {url} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+    message = (
+        f"{service.name} did not answer 200 at {url} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+    )
     raise LocalStackError(message)
 
 
@@ -88,7 +90,9 @@ def wait_until_logged(service: Service, texts: Sequence[str], *, seconds: float 
         missing = [text for text in texts if text not in log]
         time.sleep(0.1)
     if missing:
-        message = f"{service.name} did not say {missing} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+        message = (
+            f"{service.name} did not say {missing} within {seconds:.0f} s; {service.log} ends:\n{_tail(service.log)}"
+        )
         raise LocalStackError(message)
 
 

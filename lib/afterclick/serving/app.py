@@ -109,6 +109,11 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
         now_ms = int(clock().timestamp() * 1000)
         return build_answer(None, reader.popular(), n=n, excluded=_split(exclude), explain=False, now_ms=now_ms)
 
+    _add_operations(app, reader, metrics)
+    return app
+
+
+def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:
     @app.get("/health/live", summary="Is the process up?")
     async def live() -> dict[str, str]:
         return {"status": "live"}
@@ -120,8 +125,6 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     @app.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
     async def show_metrics() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
-
-    return app
 
 
 def build_answer(
@@ -142,8 +145,8 @@ def build_answer(
 
 
 def _ranked(rank: int, item: ListedItem, *, explain: bool) -> RankedItem:
-    told = {"because": item.because, "share": item.share} if explain else {}
-    return RankedItem(rank=rank, item_id=item.item_id, score=item.score, reason=item.reason, **told)
+    answer = RankedItem(rank=rank, item_id=item.item_id, score=item.score, reason=item.reason)
+    return answer.model_copy(update={"because": item.because, "share": item.share}) if explain else answer
 
 
 def _split(text: str) -> frozenset[str]:

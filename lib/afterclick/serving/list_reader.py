@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from pathlib import Path
+from typing import Any
 
 import redis.asyncio
 from redis import RedisError
@@ -25,7 +26,9 @@ class ListReader:
         self._prefix = settings.redis.prefix
         timeout = settings.redis.timeout_seconds
         url = settings.redis.url.get_secret_value()
-        self._client = redis.asyncio.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
+        self._client = redis.asyncio.Redis.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2
+        )
         self._popular: TopList | None = None
 
     async def read_list(self, subject_id: str) -> TopList | None:
@@ -37,10 +40,10 @@ class ListReader:
             If Redis does not answer in time.
         """
         try:
-            version = await self._client.get(pointer_key(self._prefix))
+            version: Any = await self._client.get(pointer_key(self._prefix))
             if version is None:
                 return None
-            value = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
+            value: Any = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
         except (RedisError, OSError, TimeoutError) as error:
             message = f"Redis did not answer within {self._settings.redis.timeout_seconds} s: {error!r}"
             raise StoreUnavailableError(message) from error
@@ -60,10 +63,10 @@ class ListReader:
         return self._popular
 
     async def refresh_popular(self) -> None:
-        """Read the served version's popular list; without Redis keep the old one, or make it from the newest local model."""
+        """Read the served version's popular list; without Redis keep the old one or make one from a local model."""
         try:
-            version = await self._client.get(pointer_key(self._prefix))
-            value = await self._client.get(popular_key(self._prefix, version.decode())) if version else None
+            version: Any = await self._client.get(pointer_key(self._prefix))
+            value: Any = await self._client.get(popular_key(self._prefix, version.decode())) if version else None
             if value:
                 self._popular = decode_list(value)
         except (RedisError, OSError, TimeoutError) as error:
