@@ -219,6 +219,29 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
     variables = os.environ if variables is None else variables  # noqa: TID251 - here and nowhere else
     environment = environment or variables.get("AFTERCLICK_ENVIRONMENT", "local")
     conf_dir = Path(variables.get("AFTERCLICK_CONF_DIR", "conf"))
+    tree = _read_tree(environment, conf_dir, variables)
+    try:
+        return Settings.model_validate(tree)
+    except ValidationError as error:
+        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        message = (
+            f"settings for environment {environment!r} in {conf_dir} are not valid: {problems}. "
+            f"Correct the YAML file or the variable {PREFIX}<SECTION>__<KEY>; for the local stack run "
+            "`afterclick up` first."
+        )
+        raise SettingsError(message) from None
+
+
+def load_spark_conf(environment: str, *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return only the Spark configuration: `spark-submit.sh` needs it where nothing else is known yet."""
+    variables = os.environ if variables is None else variables  # noqa: TID251 - see load_settings
+    conf_dir = Path(variables.get("AFTERCLICK_CONF_DIR", "conf"))
+    tree = _read_tree(environment, conf_dir, variables)
+    return {key: str(value) for key, value in tree.get("spark", {}).items()}
+
+
+def _read_tree(environment: str, conf_dir: Path, variables: Mapping[str, str]) -> dict[str, Any]:
+    """Read and merge all sources, the weakest first."""
     tree: dict[str, Any] = {"environment": environment, "conf_dir": str(conf_dir)}
     for name in ("base", environment):
         _merge(tree, _read_yaml(conf_dir / f"{name}.yaml"))
@@ -233,16 +256,7 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
     }
     tree = _with_places(tree, places)
     _merge(tree, _from_variables(variables))
-    try:
-        return Settings.model_validate(tree)
-    except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-        message = (
-            f"settings for environment {environment!r} in {conf_dir} are not valid: {problems}. "
-            f"Correct the YAML file or the variable {PREFIX}<SECTION>__<KEY>; for the local stack run "
-            "`afterclick up` first."
-        )
-        raise SettingsError(message) from None
+    return tree
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
-    from afterclick.local.demo import Progress
+    from afterclick.local.demo_report import Progress
     from afterclick.settings import Settings
 
 

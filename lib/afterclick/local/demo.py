@@ -7,7 +7,6 @@ import asyncio
 import itertools
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -20,7 +19,8 @@ from afterclick.connectors import delta_tables
 from afterclick.connectors.checkpoints import committed_offsets, end_offsets
 from afterclick.errors import LocalStackError
 from afterclick.local import complete_journey, services
-from afterclick.local.freshness import FreshnessProbe, percentiles_ms
+from afterclick.local.demo_report import Progress, choose_person, is_plain, replay_figures, shown_person
+from afterclick.local.freshness import FreshnessProbe
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.sender import Message, SendCounts, send
 from afterclick.local.simulator import Basket, Mischief, shift_baskets, visit_messages
@@ -42,20 +42,6 @@ class DemoPlan:
     seed: int = 20261124
     kill_streams: bool = False
     mischief: Mischief = field(default_factory=Mischief)
-
-
-@dataclass
-class Progress:
-    """Live figures of the replay, read by the terminal view."""
-
-    planned: int
-    counts: SendCounts
-    probe: FreshnessProbe
-    begun_at: float
-    names: dict[str, str]
-    shown_person: str = ""
-    before: list[dict[str, Any]] = field(default_factory=list)
-    did: list[str] = field(default_factory=list)
 
 
 def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[str, str]]:
@@ -142,7 +128,7 @@ async def replay(
     ):
         before = await _lists(to_api, people)
         progress = Progress(len(messages), SendCounts(), FreshnessProbe(to_api), begun_at, names)
-        _choose_person(progress, messages, before)
+        choose_person(progress, messages, before)
         watching = asyncio.create_task(watch(progress))
         async with asyncio.TaskGroup() as probes:
             probing = prober(progress.probe, probes, plan.seed)
@@ -160,8 +146,8 @@ async def replay(
         await _wait_until_drained(settings, running)
         watching.cancel()
         after = await _lists(to_api, people)
-    figures = _figures(progress, before, after, denied)
-    return figures | {"shown": _shown(progress, after)}
+    figures = replay_figures(progress, before, after, denied)
+    return figures | {"shown": shown_person(progress, after)}
 
 
 def recount(settings: Settings) -> dict[str, int]:
@@ -195,20 +181,10 @@ def prober(
 
     def after_post(batch: list[Message], posted_at: float) -> None:
         last = batch[-1]
-        if draw.random() < share and _is_plain(last):
+        if draw.random() < share and is_plain(last):
             probes.create_task(probe.measure(last["userId"], posted_at, time.time()))
 
     return after_post
-
-
-def _is_plain(message: Message) -> bool:
-    """Tell whether this is a good, consented message that must show in the person's list."""
-    properties, granted = message["properties"], message["context"]["consent"]["categoryPreferences"]["personalisation"]
-    if not granted or message["event"] == "Order Completed":
-        return False
-    price_is_good = isinstance(properties["price"], float) and properties["price"] >= 0
-    time_is_good = message["originalTimestamp"].startswith("20") and not message["originalTimestamp"].startswith("2099")
-    return bool(properties["product_id"]) and price_is_good and time_is_good
 
 
 async def _lists(api: httpx.AsyncClient, people: list[str]) -> dict[str, dict[str, Any]]:
@@ -244,58 +220,6 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
     await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)
-
-
-def _choose_person(progress: Progress, messages: list[Message], before: dict[str, dict[str, Any]]) -> None:
-    """Show the person with a personal list who does most in this replay."""
-    busiest = Counter(m["userId"] for m in messages if _is_plain(m) and before[m["userId"]]["source"] != "popular")
-    if not busiest:
-        return
-    person = busiest.most_common(1)[0][0]
-    done = [m["properties"]["product_id"] for m in messages if m["userId"] == person and m["event"] == "Product Added"]
-    progress.shown_person = person
-    progress.before = before[person]["items"]
-    progress.did = [progress.names.get(str(item_id), str(item_id)) for item_id in done]
-
-
-def _figures(
-    progress: Progress, before: dict[str, dict[str, Any]], after: dict[str, dict[str, Any]], denied: int
-) -> dict[str, Any]:
-    def item_ids(answer: dict[str, Any]) -> list[str]:
-        return [item["item_id"] for item in answer["items"]]
-
-    samples = progress.probe.samples
-    first = progress.probe.first_covered_at
-    return {
-        "events_acked": len(progress.counts.acked),
-        "deliveries_repeated": progress.counts.repeated,
-        "deliveries_refused": sum(progress.counts.refused.values()),
-        "without_consent_at_collector": denied,
-        "users": len(after),
-        "users_with_recommendations": sum(answer["source"] != "popular" for answer in after.values()),
-        "lists_changed": sum(item_ids(before[person]) != item_ids(after[person]) for person in after),
-        "freshness_ms": percentiles_ms([sample["total"] for sample in samples]),
-        "freshness_samples": len(samples),
-        "freshness_missed": progress.probe.missed,
-        "seconds_to_first_recommendation": round(first - progress.begun_at, 1) if first else None,
-    }
-
-
-def _shown(progress: Progress, after: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """One person's list with product names before and after what they did."""
-    if not progress.shown_person:
-        return {}
-
-    def named(items: list[dict[str, Any]]) -> list[str]:
-        return [progress.names.get(item["item_id"], item["item_id"]) for item in items]
-
-    now = after[progress.shown_person]
-    return {
-        "person": progress.shown_person,
-        "did": progress.did,
-        "before": named(progress.before),
-        "after": named(now["items"]),
-    }
 
 
 def _urls(settings: Settings) -> tuple[str, str]:

@@ -99,7 +99,7 @@ def refuse_foreign_listener(name: str, port: int) -> None:
             c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"
         ]
         message = (
-            f"port {port} for {name} is taken by process {owners[0] if owners else 'unknown'}, which is not ours: it was "
+            f"port {port} for {name} is taken by process {owners[0] if owners else '?'}, which is not ours: it was "
             "left alone. End it, or delete endpoints.yaml in the state folder to get another port."
         )
         raise LocalStackError(message)

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Start one job: ./spark-submit.sh JOB [--dry-run] [job arguments]
+# The library travels as a zip, connector jars come from the cache (local) or by --packages (elsewhere).
+# Environment: AFTERCLICK_ENVIRONMENT (local), AFTERCLICK_MASTER (from conf/<environment>.yaml), SPARK_SUBMIT.
+set -euo pipefail
+cd "$(dirname "$0")"
+jobs=$(cd jobs && printf '%s\n' [a-z]*.py | sed 's/\.py$//')
+python=${PYTHON:-.venv/bin/python}
+[ -x "$python" ] || python=python3
+
+usage() {
+  printf 'usage: ./spark-submit.sh JOB [--dry-run] [job arguments]\n\njobs:\n%s\n\nexample: ./spark-submit.sh ingest_events --dry-run\n' \
+    "$(printf '%s\n' "$jobs" | sed 's/^/  /')" >&2
+}
+
+job=${1:-}
+if [ -z "$job" ] || [ "$job" = "-h" ] || [ "$job" = "--help" ]; then
+  usage
+  if [ -n "$job" ]; then exit 0; else exit 2; fi
+fi
+if ! printf '%s\n' "$jobs" | grep -qx -- "$job"; then
+  echo "there is no job '$job'" >&2
+  usage
+  exit 2
+fi
+shift
+exec "$python" scripts/spark_submit.py "$job" "$@"

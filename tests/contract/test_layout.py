@@ -1,0 +1,84 @@
+"""The tree itself: each module has its tests, lib is not ignored, sizes stay small."""
+
+import ast
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MODULES = sorted(p for p in Path("lib/afterclick").rglob("*.py") if p.name != "__init__.py")
+# Tested through something larger: what they do shows there.
+COVERED_BY = {
+    "errors": "everywhere",
+    "vocabulary": "test_segment_messages",
+    "schemas": "test_schemas",
+    "settings": "test_settings",
+    "spark_session": "every Spark test",
+    "job_runner": "test_event_to_recommendation",
+    "consent_filter": "test_event_fates",
+    "pseudonyms": "test_segment_messages",
+    "query_metrics": "test_freshness",
+    "popular_list": "test_serving_app",
+    "served_model": "test_model_registry",
+    "interactions": "test_update_recommendations",
+    "recommendations": "test_update_recommendations",
+    "cli": "test_commands",
+    "event_names": "test_segment_messages",
+    "list_reader": "test_serving_app",
+    "app": "test_collector_app and test_serving_app",
+    "kafka_source": "test_event_to_recommendation",
+    "checkpoints": "test_event_to_recommendation",
+    "complete_journey": "test_event_to_recommendation",
+    "demo": "test_event_to_recommendation",
+    "demo_report": "test_event_to_recommendation",
+    "sender": "test_event_to_recommendation",
+    "services": "test_event_to_recommendation",
+    "kafka": "test_stack",
+    "valkey": "test_stack",
+    "processes": "test_stack",
+    "diagnosis": "test_stack",
+    "jars": "test_java",
+}
+TESTS = {path.stem.removeprefix("test_") for path in Path("tests").rglob("test_*.py")}
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_its_tests(module: Path) -> None:
+    if module.parts[2] == "commands":
+        assert "commands" in TESTS
+    else:
+        assert module.stem in TESTS or module.stem in COVERED_BY
+
+
+def test_what_covers_another_module_exists() -> None:
+    named = {name for text in COVERED_BY.values() for name in text.split() if name.startswith("test_")}
+
+    assert {name.removeprefix("test_") for name in named} <= TESTS
+
+
+def test_test_files_have_unique_names() -> None:
+    names = [path.name for path in Path("tests").rglob("test_*.py")]
+
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.skipif(not Path(".git").exists(), reason="not a git checkout: ignore rules cannot be asked")
+def test_lib_is_not_git_ignored() -> None:
+    git = shutil.which("git")
+    assert git
+    done = subprocess.run([git, "check-ignore", "-q", "lib/afterclick/errors.py"], check=False)  # noqa: S603
+
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("path", [*MODULES, *sorted(Path("jobs").glob("*.py"))], ids=str)
+def test_files_and_functions_stay_small(path: Path) -> None:
+    """Limits of style.md, section 4: 265 lines a file, 50 lines a function without its docstring."""
+    text = path.read_text(encoding="utf-8")
+    assert text.count("\n") <= (320 if path.stem == "settings" else 265)
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            body = node.body[1:] if ast.get_docstring(node) and len(node.body) > 1 else node.body
+            length = (body[-1].end_lineno or 0) - body[0].lineno + 1
+            assert length <= 50, f"{path}:{node.name} has {length} lines"

@@ -1,0 +1,68 @@
+"""Configuration: each file loads, unknown keys fail, secrets are masked, the strongest source wins."""
+
+from pathlib import Path
+
+import pytest
+
+from afterclick.errors import SettingsError
+from afterclick.settings import load_settings, load_spark_conf
+from conftest import installation_variables
+
+VARIABLES = installation_variables(Path("/tmp/afterclick-none"))  # noqa: S108 - never made
+
+
+@pytest.mark.parametrize("environment", ["local", "cluster"])
+def test_every_environment_loads(environment: str) -> None:
+    variables = {**VARIABLES, "AFTERCLICK_MODEL__TRACKING_URI": "sqlite://"}
+
+    assert load_settings(environment, variables=variables).environment == environment
+
+
+def test_str_masks_every_secret() -> None:
+    text = str(load_settings("local", variables=VARIABLES))
+
+    for secret in ("a-test-key-of-at-least-32-bytes!", "test-write-key", "redis://127"):
+        assert secret not in text
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("AFTERCLICK_REDIS__COLOUR", "red", "redis.colour"),
+        ("AFTERCLICK_SESSIONS__GAP_MINUTES", "-1", "sessions.gap_minutes"),
+        ("AFTERCLICK_PAINT__COLOUR", "red", "paint"),
+    ],
+)
+def test_load_settings_names_what_is_wrong(variable: str, value: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        load_settings("local", variables={**VARIABLES, variable: value})
+
+
+def test_load_settings_says_how_when_nothing_runs(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match="afterclick up"):
+        load_settings("local", variables={"AFTERCLICK_STATE_DIR": str(tmp_path)})
+
+
+@pytest.mark.parametrize("value", ["abc:", "0123456789", "no", "null"])
+def test_a_variable_that_looks_like_yaml_stays_text(value: str) -> None:
+    settings = load_settings("local", variables={**VARIABLES, "AFTERCLICK_REDIS__PREFIX": value})
+
+    assert settings.redis.prefix == value
+
+
+def test_variables_beat_endpoints_and_those_beat_files(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.yaml").write_text("serving: {port: 4444}\ncollector: {port: 5555}\n")
+    variables = {**VARIABLES, "AFTERCLICK_STATE_DIR": str(tmp_path), "AFTERCLICK_SERVING__PORT": "7777"}
+
+    settings = load_settings("local", variables=variables)
+
+    assert (settings.serving.port, settings.collector.port) == (7777, 5555)
+
+
+def test_load_settings_refuses_an_unknown_environment() -> None:
+    with pytest.raises(SettingsError, match=r"moon\.yaml does not exist"):
+        load_settings("moon", variables=VARIABLES)
+
+
+def test_load_spark_conf_needs_no_addresses() -> None:
+    assert load_spark_conf("cluster", variables={})["spark.sql.session.timeZone"] == "UTC"

@@ -1,0 +1,69 @@
+"""The command line of every job, and how the launcher refuses."""
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from afterclick.local.jars import default_cache_dir
+from golden_files import assert_golden
+
+JOBS = sorted(path.stem for path in Path("jobs").glob("[a-z]*.py"))
+
+
+def launch(*arguments: str, environment: str = "local") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(  # noqa: S603
+        ["./spark-submit.sh", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={
+            "AFTERCLICK_ENVIRONMENT": environment,
+            "PATH": "/usr/bin:/bin",
+            "PYTHON": sys.executable,
+            "HOME": str(Path.home()),
+        },
+    )
+
+
+@pytest.mark.parametrize("environment", ["local", "cluster"])
+def test_dry_run_is_as_agreed(environment: str) -> None:
+    answers = [launch(job, "--dry-run", environment=environment) for job in JOBS]
+
+    assert [answer.returncode for answer in answers] == [0] * len(JOBS), answers[0].stderr
+    shown = "\n".join(answer.stdout for answer in answers)
+    for path, name in (
+        (str(default_cache_dir()), "CACHE"),
+        (str(Path.cwd()), "ROOT"),
+        (str(Path(sys.executable).parent), "BIN"),
+    ):
+        shown = shown.replace(str(path), name)
+    assert_golden(f"spark_submit_{environment}.txt", shown)
+
+
+def test_unknown_job_is_wrong_use_and_lists_the_jobs() -> None:
+    answer = launch("teleport")
+
+    assert answer.returncode == 2
+    assert all(job in answer.stderr for job in JOBS)
+
+
+@pytest.mark.parametrize(("arguments", "code"), [((), 2), (("--help",), 0)])
+def test_usage(arguments: tuple[str, ...], code: int) -> None:
+    assert launch(*arguments).returncode == code
+
+
+def test_pack_library_holds_library_and_jobs(tmp_path: Path) -> None:
+    sys.path.insert(0, "scripts")
+    try:
+        from spark_submit import pack_library
+    finally:
+        sys.path.remove("scripts")
+    pack_library(tmp_path / "one.zip")
+    pack_library(tmp_path / "two.zip")
+
+    names = zipfile.ZipFile(tmp_path / "one.zip").namelist()
+    assert {"afterclick/sessions.py", "jobs/build_sessions.py", "afterclick/local/jars.sha256"} <= set(names)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()

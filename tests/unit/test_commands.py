@@ -1,0 +1,105 @@
+"""The command-line program: help, exit codes, JSON."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from afterclick.cli import app
+from afterclick.commands.history import paced, segment_messages
+from afterclick.recorded_logs import read_log, read_mapping
+
+LOG = (
+    "subject_id,item_id,event_at,event_type\nada,mug,2026-01-01T10:00:00Z,view\nada,cup,2026-01-01T10:30:00Z,purchase\n"
+)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    path = tmp_path / "log.csv"
+    path.write_text(LOG + ",mug,2026-01-01T10:00:00Z,view\nada,mug,2026-01-01T11:00:01Z,view\n")
+    return path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [],
+        *[
+            [n]
+            for n in (
+                "up",
+                "down",
+                "doctor",
+                "demo",
+                "replay",
+                "import",
+                "sessionize",
+                "bench",
+                "serve",
+                "rebuild-cache",
+            )
+        ],
+    ],
+    ids=lambda command: " ".join(command) or "program",
+)
+def test_help_has_an_example(command: list[str]) -> None:
+    answer = CliRunner().invoke(app, [*command, "--help"])
+
+    assert answer.exit_code == 0
+    assert "xample" in answer.output or not command
+
+
+def test_sessionize_prints_one_json_object(log: Path, tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["sessionize", str(log), "--json", "--out", str(tmp_path / "out.parquet")])
+
+    assert json.loads(answer.stdout) == {
+        "events": 3,
+        "subjects": 1,
+        "sessions": 2,
+        "lines": 4,
+        "without_subject_or_time": 1,
+    }
+    assert (tmp_path / "out.parquet").exists()
+
+
+def test_wrong_use_is_2() -> None:
+    assert CliRunner().invoke(app, ["sessionize"]).exit_code == 2
+    assert CliRunner().invoke(app, ["bench", "teleport"]).exit_code == 2
+
+
+def test_an_error_of_ours_is_one_message_and_1(tmp_path: Path) -> None:
+    bad = tmp_path / "log.csv"
+    bad.write_text("who,what\n1,2\n")
+    command = [sys.executable, "-m", "afterclick.cli", "sessionize", str(bad)]
+
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "no column for subject_id" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_segment_messages_end_now_and_carry_the_mapping_s_consent(log: Path) -> None:
+    table = read_log(log, read_mapping(None)).table.sort_by("event_at")
+
+    messages = list(segment_messages(table, ("analytics",)))
+
+    assert [message["event"] for message in messages] == [
+        "Product Viewed",
+        "Product Viewed",
+        "Order Completed",
+        "Product Viewed",
+    ]
+    assert messages[0]["context"]["consent"] == {"categoryPreferences": {"analytics": True}}
+    assert messages[0]["originalTimestamp"] < messages[-1]["originalTimestamp"]
+
+
+def test_paced_waits_as_the_log_says_divided_by_speed() -> None:
+    times = ["2026-01-01T10:00:00+00:00", "2026-01-01T10:01:00+00:00", "2026-01-01T10:01:00+00:00"]
+    messages = iter([{"originalTimestamp": at} for at in times])
+
+    assert [wait for _, wait in paced(messages, 60, size=1)] == [0.0, 1.0, 0.0]

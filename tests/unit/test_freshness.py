@@ -1,0 +1,42 @@
+"""Freshness figures: percentiles, stages from samples and the streams' own log lines."""
+
+import pytest
+
+from afterclick.benchmarks.freshness import stage_figures
+from afterclick.local.freshness import percentiles_ms
+from afterclick.query_metrics import BatchReport, read_reports
+
+LOG = """
+2026 INFO x batch done query=update_recommendations batch_id=3 began_at=2026-11-24T12:00:00.100Z rows=9 ms=120 write_ms=80
+2026 INFO x batch done query=ingest_events batch_id=1 began_at=2026-11-24T12:00:00.000Z rows=5 ms=900 write_ms=800
+2026 INFO x something else
+"""
+
+
+def test_read_reports_takes_one_query_s_lines() -> None:
+    assert read_reports(LOG, "update_recommendations") == [
+        BatchReport("update_recommendations", 3, "2026-11-24T12:00:00.100Z", 9, 120, 80)
+    ]
+
+
+def test_stage_figures_split_the_total_completely() -> None:
+    base = 1_795_521_600.0  # 2026-11-24T12:00:00Z
+    sample = {
+        "posted_at": base,
+        "acked_at": base + 0.02,
+        "generated_at": base + 0.18,
+        "seen_at": base + 0.2,
+        "total": 0.2,
+    }
+
+    stages = stage_figures([sample], read_reports(LOG, "update_recommendations"))
+
+    assert {name: figures["p50"] for name, figures in stages.items()} == pytest.approx(
+        {"collector": 20.0, "broker_wait": 80.0, "batch": 80.0, "redis": 20.0}, abs=0.2
+    )
+    assert sum(figures["share"] for figures in stages.values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_percentiles_ms_of_nothing_is_empty() -> None:
+    assert percentiles_ms([]) == {}
+    assert percentiles_ms([0.1, 0.2, 0.3])["p50"] == 200.0
