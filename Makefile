@@ -21,7 +21,7 @@ test: setup check unit contract integration e2e ## everything that must pass
 check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
-	.venv/bin/mypy lib jobs tests
+	.venv/bin/mypy lib jobs tests scripts
 	.venv/bin/lint-imports
 	.venv/bin/codespell
 	.venv/bin/shellcheck scripts/setup.sh spark-submit.sh .ci/run
