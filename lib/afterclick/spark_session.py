@@ -7,6 +7,9 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
+from afterclick.local.jars import default_cache_dir
+from afterclick.local.java import find_java
+
 _FOR_SPARK = {
     "PYSPARK_PYTHON": sys.executable,
     "PYSPARK_DRIVER_PYTHON": sys.executable,
@@ -25,12 +28,15 @@ def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] 
     conf
         Spark configuration; see the reasons in ``conf/*.yaml``.
     jars
-        Local connector jars (`local.jars.spark_jars`); empty under ``spark-submit``, which brings them.
+        Local connector jars (`local.jars.spark_jars`), and with them a local Java; empty under ``spark-submit``,
+        which brings both.
     """
     environ = os.environ  # noqa: TID251 - what Spark itself reads
     environ["TZ"] = "UTC"
     for name, value in _FOR_SPARK.items():
         environ.setdefault(name, value)
+    if jars:
+        environ["JAVA_HOME"] = str(find_java(default_cache_dir()))
     builder = SparkSession.builder.appName(app_name)
     for key, value in conf.items():
         builder = builder.config(key, value)

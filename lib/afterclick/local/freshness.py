@@ -28,9 +28,17 @@ class FreshnessProbe:
     samples: list[dict[str, float]] = field(default_factory=list)
     missed: int = 0
     first_covered_at: float | None = None
+    active: int = 0
 
     async def measure(self, user_id: str, posted_at: float, acked_at: float) -> None:
         """Poll one person's list until it covers what was posted at `posted_at`."""
+        self.active += 1
+        try:
+            await self._poll(user_id, posted_at, acked_at)
+        finally:
+            self.active -= 1
+
+    async def _poll(self, user_id: str, posted_at: float, acked_at: float) -> None:
         while time.time() - posted_at < self.limit_seconds:
             answer = (await self.api.get(f"/v1/recommendations/{user_id}", params={"n": 20})).json()
             now = time.time()
