@@ -6,6 +6,7 @@ Writes      table ``sessions``                        schemas.SESSION
 Checkpoint  ``<checkpoints>/build_sessions``; bound to ``sessions.shards`` and ``spark.sql.shuffle.partitions``
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -25,6 +26,7 @@ from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
 
 QUERY = "build_sessions"
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -68,6 +70,7 @@ def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> No
             if counts.get(table == "late_events"):
                 transaction = delta_tables.transaction_id(settings, QUERY, table)
                 delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
+        logger.info("sessions closed count=%d late=%d batch_id=%d", counts.get(False, 0), counts.get(True, 0), batch_id)
     finally:
         batch.unpersist()
 

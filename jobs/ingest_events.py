@@ -8,6 +8,7 @@ Checkpoint  ``<checkpoints>/ingest_events``
 Next        jobs/build_sessions.py (reads Kafka as well), jobs/train_model.py (reads ``events``)
 """
 
+import logging
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -16,13 +17,14 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
-from afterclick.event_fates import count_fates, flag_fates, ledger_row, select_fate, select_quarantined
+from afterclick.event_fates import FATES, count_fates, flag_fates, ledger_row, select_fate, select_quarantined
 from afterclick.events import decode_events, select_events
 from afterclick.job_runner import job_context, run_stream
 from afterclick.quality import flag_violations, read_suite
 from afterclick.settings import Settings
 
 QUERY = "ingest_events"
+logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,6 +64,8 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
             if table == "ledger" or counts[table]:
                 transaction = delta_tables.transaction_id(settings, query, table)
                 delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
+        told = " ".join(f"{fate}={counts[fate]}" for fate in FATES)
+        logger.info("events stored %s batch_id=%d", told, batch_id)
     finally:
         fates.unpersist()
         batch.unpersist()

@@ -3,6 +3,7 @@
 import pytest
 
 from afterclick.benchmarks.freshness import stage_figures
+from afterclick.local.demo_report import stream_counts
 from afterclick.local.freshness import percentiles_ms
 from afterclick.query_metrics import BatchReport, read_reports
 
@@ -35,6 +36,15 @@ def test_stage_figures_split_the_total_completely() -> None:
         {"collector": 20.0, "broker_wait": 80.0, "batch": 80.0, "redis": 20.0}, abs=0.2
     )
     assert sum(figures["share"] for figures in stages.values()) == pytest.approx(1.0, abs=0.01)
+
+
+def test_stream_counts_takes_a_repeated_batch_once() -> None:
+    log = (
+        "INFO sessions closed count=3 late=0 batch_id=1\nINFO sessions closed count=4 late=1 batch_id=2\n"
+        "INFO sessions closed count=4 late=1 batch_id=2\nINFO events stored events=9 quarantine=2 no_consent=0 duplicates=1 batch_id=0\n"
+    )
+
+    assert stream_counts(log) == {"sessions_closed": 7, "events_rejected": 2}
 
 
 def test_percentiles_ms_of_nothing_is_empty() -> None:

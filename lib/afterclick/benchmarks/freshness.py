@@ -26,6 +26,8 @@ from afterclick.spark_session import build_spark
 WARM_UP_SECONDS = 40
 """Sent first and not measured: the first batches compile code."""
 FLOOR_SECONDS = 20
+BATCH_SIZE = 10
+"""Events in one post."""
 
 
 def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
     """Return the median in ms and the share of the total of each stage.
 
     collector: post to acknowledgement · broker_wait: to the begin of the batch that took it · batch: to the moment
-    its list was computed · redis: to the answer that shows it (store, API and the probe's own 10 ms polling).
+    its list was computed · redis: to the answer that shows it (store, API and the probe's own 20 ms polling).
     """
     begun = np.array([datetime.fromisoformat(batch.began_at).timestamp() for batch in batches])
     parts: dict[str, list[float]] = {"collector": [], "broker_wait": [], "batch": [], "redis": []}
@@ -96,9 +98,17 @@ async def _send(settings: Settings, baskets: list[Any], rate: float, seconds: fl
         asyncio.TaskGroup() as probes,
     ):
         probe = FreshnessProbe(to_api)
-        await send(messages[:warm], to_collector, write_key, rate=rate, counts=SendCounts())
+        await send(messages[:warm], to_collector, write_key, rate=rate, counts=SendCounts(), batch_size=BATCH_SIZE)
         probing = demo.prober(probe, probes, plan.seed, share=0.1)
-        await send(messages[warm:], to_collector, write_key, rate=rate, counts=SendCounts(), on_acked=probing)
+        await send(
+            messages[warm:],
+            to_collector,
+            write_key,
+            rate=rate,
+            counts=SendCounts(),
+            batch_size=BATCH_SIZE,
+            on_acked=probing,
+        )
     return probe
 
 

@@ -103,6 +103,7 @@ async def _watch(progress: "Progress", *, settings: "Settings", console: Console
     """Redraw the live figures twice a second on a terminal; say nothing on a pipe."""
     from rich.live import Live
 
+    from afterclick.local.demo_report import stream_counts
     from afterclick.local.freshness import percentiles_ms
 
     if not console.is_terminal:
@@ -118,6 +119,11 @@ async def _watch(progress: "Progress", *, settings: "Settings", console: Console
             )
             table.add_row(
                 "freshness", f"p50 {fresh.get('p50', '-')} ms, p99 {fresh.get('p99', '-')} ms (post to API answer)"
+            )
+            log = (settings.state_dir / "logs" / "streams.log").read_text(encoding="utf-8", errors="replace")
+            counts = stream_counts(log)
+            table.add_row(
+                "streams", f"{counts['sessions_closed']:,} sessions closed, {counts['events_rejected']:,} rejected"
             )
             table.add_row("one person", f"{progress.shown_person} just added: {', '.join(progress.did[:4])}")
             live.update(table)

@@ -31,7 +31,7 @@ Announce = Callable[[str], None]
 QUERIES = ("update_recommendations", "ingest_events", "build_sessions")
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
-MOST_PROBES = 2
+MOST_PROBES = 1
 
 
 @dataclass(frozen=True)
@@ -182,7 +182,7 @@ def prober(
 
     def after_post(batch: list[Message], posted_at: float) -> None:
         last = batch[-1]
-        # Two at most: each polls the API a hundred times a second.
+        # One at a time: it polls the API fifty times a second.
         if probe.active < MOST_PROBES and draw.random() < share and is_plain(last):
             probes.create_task(probe.measure(last["userId"], posted_at, time.time()))
 

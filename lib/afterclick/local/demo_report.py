@@ -1,11 +1,15 @@
 """What the demo shows of a replay: live figures, and one person's list before and after."""
 
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.sender import Message, SendCounts
+
+_CLOSED = re.compile(r"sessions closed count=(\d+) late=\d+ batch_id=(\d+)")
+_REJECTED = re.compile(r"events stored events=\d+ quarantine=(\d+) .*batch_id=(\d+)")
 
 
 @dataclass
@@ -30,6 +34,12 @@ def is_plain(message: Message) -> bool:
     price_is_good = isinstance(properties["price"], float) and properties["price"] >= 0
     time_is_good = message["originalTimestamp"].startswith("20") and not message["originalTimestamp"].startswith("2099")
     return bool(properties["product_id"]) and price_is_good and time_is_good
+
+
+def stream_counts(log: str) -> dict[str, int]:
+    """Return closed sessions and rejected events so far, from the streams' log; a repeated batch counts once."""
+    patterns = {"sessions_closed": _CLOSED, "events_rejected": _REJECTED}
+    return {name: sum({b: int(n) for n, b in found.findall(log)}.values()) for name, found in patterns.items()}
 
 
 def choose_person(progress: Progress, messages: list[Message], before: dict[str, dict[str, Any]]) -> None:

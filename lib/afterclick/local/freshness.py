@@ -23,7 +23,7 @@ class FreshnessProbe:
     """
 
     api: httpx.AsyncClient
-    poll_seconds: float = 0.01
+    poll_seconds: float = 0.02
     limit_seconds: float = 60.0
     samples: list[dict[str, float]] = field(default_factory=list)
     missed: int = 0
