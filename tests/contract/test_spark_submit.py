@@ -23,7 +23,7 @@ def launch(*arguments: str, environment: str = "local") -> subprocess.CompletedP
             "AFTERCLICK_ENVIRONMENT": environment,
             "PATH": "/usr/bin:/bin",
             "PYTHON": sys.executable,
-            "HOME": str(Path.home()),
+            "AFTERCLICK_CACHE_DIR": str(default_cache_dir()),
         },
     )
 
@@ -34,11 +34,8 @@ def test_dry_run_is_as_agreed(environment: str) -> None:
 
     assert [answer.returncode for answer in answers] == [0] * len(JOBS), answers[0].stderr
     shown = "\n".join(answer.stdout for answer in answers)
-    for path, name in (
-        (str(default_cache_dir()), "CACHE"),
-        (str(Path.cwd()), "ROOT"),
-        (str(Path(sys.executable).parent), "BIN"),
-    ):
+    places = {default_cache_dir(): "CACHE", Path(sys.executable).parent: "BIN", Path.cwd(): "ROOT"}
+    for path, name in places.items():
         shown = shown.replace(str(path), name)
     assert_golden(f"spark_submit_{environment}.txt", shown)
 
