@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "lib"))
 
-from afterclick.local.jars import ARTIFACTS, default_cache_dir, spark_jars  # noqa: E402
+from afterclick.local.jars import ARTIFACTS, default_cache_dir, file_system_jars, spark_jars  # noqa: E402
 from afterclick.local.java import find_java  # noqa: E402
 from afterclick.settings import load_spark_conf  # noqa: E402
 
@@ -52,7 +52,9 @@ def submit_command(job: str, rest: list[str], environment: str, archive: Path) -
 def connector_options(environment: str) -> list[str]:
     """Return the connectors: fetched jars on one machine, coordinates on a cluster."""
     if environment == "local":
-        return ["--jars", ",".join(map(str, spark_jars(default_cache_dir())))]
+        cache = default_cache_dir()
+        files = ":".join(map(str, file_system_jars(cache)))
+        return ["--jars", ",".join(map(str, spark_jars(cache))), "--driver-class-path", files]
     return ["--packages", ",".join(":".join(artifact) for artifact in ARTIFACTS["spark"])]
 
 

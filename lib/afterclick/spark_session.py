@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pyspark.sql import SparkSession
 
-from afterclick.local.jars import default_cache_dir
+from afterclick.local.jars import default_cache_dir, file_system_jars
 from afterclick.local.java import find_java
 
 _FOR_SPARK = {
@@ -28,8 +28,8 @@ def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] 
     conf
         Spark configuration; see the reasons in ``conf/*.yaml``.
     jars
-        Local connector jars (`local.jars.spark_jars`), and with them a local Java; empty under ``spark-submit``,
-        which brings both.
+        Local connector jars (`local.jars.spark_jars`); with them come Java and the local file system; empty under
+        ``spark-submit``, which brings all three.
     """
     environ = os.environ  # noqa: TID251 - what Spark itself reads
     environ["TZ"] = "UTC"
@@ -37,9 +37,9 @@ def build_spark(app_name: str, conf: Mapping[str, str], *, jars: Sequence[Path] 
         environ.setdefault(name, value)
     if jars:
         environ["JAVA_HOME"] = str(find_java(default_cache_dir()))
+        files = ":".join(map(str, file_system_jars(default_cache_dir())))
+        conf = {**conf, "spark.jars": ",".join(map(str, jars)), "spark.driver.extraClassPath": files}
     builder = SparkSession.builder.appName(app_name)
     for key, value in conf.items():
         builder = builder.config(key, value)
-    if jars:
-        builder = builder.config("spark.jars", ",".join(map(str, jars)))
     return builder.getOrCreate()

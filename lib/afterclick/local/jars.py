@@ -19,6 +19,8 @@ ARTIFACTS = {
         ("org.apache.spark", "spark-sql-kafka-0-10_2.13", "4.2.0"),
         ("io.delta", "delta-spark_4.2_2.13", "4.4.0"),
     ],
+    # Hadoop's local file system without a fork of `chmod` for every file (docs/decisions/0006-local-files.md).
+    "files": [("com.globalmentor", "hadoop-bare-naked-local-fs", "0.1.0")],
 }
 # pyspark ships these itself; a second version beside them breaks it in strange ways.
 SHIPPED = (
@@ -43,6 +45,11 @@ def spark_jars(cache: Path) -> list[Path]:
         If they have not been fetched: `ensure_jars` does.
     """
     return _jars(cache, "spark")
+
+
+def file_system_jars(cache: Path) -> list[Path]:
+    """Class path of ``spark.hadoop.fs.file.impl`` in ``conf/local.yaml``; raises as `spark_jars`."""
+    return _jars(cache, "files")
 
 
 def broker_jars(cache: Path) -> list[Path]:
