@@ -45,7 +45,7 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
         demo.start_services(settings, running)
         announce(f"sending {rate:g} events/s for {WARM_UP_SECONDS} + {seconds:g} s")
         probe = asyncio.run(_send(settings, baskets, rate, seconds))
-        log = running[-1].log.read_text(encoding="utf-8", errors="replace")
+        log = next(s.log for s in running if s.name == "recommendations").read_text("utf-8", errors="replace")
     stages = stage_figures(probe.samples, read_reports(log, "update_recommendations"))
     announce("measuring the floor: no-op foreachBatch")
     floor = _floor(settings, rate)

@@ -85,7 +85,8 @@ def _run(
     figures = asyncio.run(replayed)
     announce("recounting the tables")
     if events is not None:
-        services.stop_service(running.pop())
+        while running[-1].name in steps.STREAMS:
+            services.stop_service(running.pop())
     counted = steps.recount(settings)
     figures |= counted
     figures["events_without_consent"] = figures["without_consent_at_collector"] + counted["without_consent_in_stream"]
@@ -120,7 +121,7 @@ async def _watch(progress: "Progress", *, settings: "Settings", console: Console
             table.add_row(
                 "freshness", f"p50 {fresh.get('p50', '-')} ms, p99 {fresh.get('p99', '-')} ms (post to API answer)"
             )
-            log = (settings.state_dir / "logs" / "streams.log").read_text(encoding="utf-8", errors="replace")
+            log = (settings.state_dir / "logs" / "bulk.log").read_text(encoding="utf-8", errors="replace")
             counts = stream_counts(log)
             table.add_row(
                 "streams", f"{counts['sessions_closed']:,} sessions closed, {counts['events_rejected']:,} rejected"

@@ -28,7 +28,12 @@ from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
 Announce = Callable[[str], None]
-QUERIES = ("update_recommendations", "ingest_events", "build_sessions")
+STREAMS = {
+    "recommendations": (("update_recommendations",), 0),
+    "bulk": (("ingest_events", "build_sessions"), 15),
+}
+"""Queries and niceness of each Spark application: a list must not wait for a Delta commit's processor time."""
+QUERIES = tuple(name for queries, _ in STREAMS.values() for name in queries)
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
 MOST_PROBES = 1
@@ -102,10 +107,24 @@ def start_services(settings: Settings, running: list[services.Service]) -> None:
     collector, api = _urls(settings)
     running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
     running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
-    running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
+    start_streams(settings, running)
     services.wait_until_ready(running[0], f"{collector}/health/ready")
     services.wait_until_ready(running[1], f"{api}/health/ready")
-    services.wait_until_logged(running[2], [f"query started name={name}" for name in QUERIES])
+    for service in running[2:]:
+        services.wait_until_logged(service, [f"query started name={name}" for name in STREAMS[service.name][0]])
+
+
+def start_streams(settings: Settings, running: list[services.Service]) -> None:
+    """Start the Spark applications of `STREAMS`."""
+    for name, (queries, niceness) in STREAMS.items():
+        arguments = ["-m", "jobs.run_streams", "--queries", *queries]
+        running.append(services.start_service(name, arguments, settings, niceness=niceness))
+
+
+def kill_streams(running: list[services.Service]) -> None:
+    """End the Spark applications as a crash would."""
+    while running[-1].name in STREAMS:
+        services.kill_service(running.pop())
 
 
 async def replay(
@@ -138,8 +157,8 @@ async def replay(
                 messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
             )
             if plan.kill_streams:
-                services.kill_service(running.pop())
-                running.append(services.start_service("streams", ["-m", "jobs.run_streams"], settings))
+                kill_streams(running)
+                start_streams(settings, running)
             await send(
                 messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
             )

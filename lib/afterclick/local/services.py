@@ -31,20 +31,41 @@ class Service:
             raise LocalStackError(message)
 
 
-def start_service(name: str, arguments: Sequence[str], settings: Settings, *, pythonpath: str | None = None) -> Service:
-    """Start ``python ARGUMENTS`` in its own process group, logging to ``<state_dir>/logs``."""
+def start_service(
+    name: str, arguments: Sequence[str], settings: Settings, *, niceness: int = 0, pythonpath: str | None = None
+) -> Service:
+    """Start ``python ARGUMENTS`` in its own process group, logging to ``<state_dir>/logs``.
+
+    Parameters
+    ----------
+    niceness
+        0-19: how readily it leaves the processor to others.
+    """
+    command = [*(["nice", "-n", str(niceness)] if niceness else []), sys.executable, *arguments]
     log = settings.state_dir / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
         process = subprocess.Popen(  # noqa: S603 - our own interpreter and modules
-            [sys.executable, *arguments],
+            command,
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
             env=child_environment(settings, pythonpath=pythonpath),
             start_new_session=True,
         )
+    if niceness:
+        _lower_priority(process.pid, niceness)
     return Service(name, process, log)
+
+
+def _lower_priority(pid: int, niceness: int) -> None:
+    """Make a session of its own less urgent.
+
+    Linux groups processes by session for fairness (sched(7), autogroup); niceness counts between sessions only when it
+    is set on the group.
+    """
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="utf-8")
 
 
 def child_environment(settings: Settings, *, pythonpath: str | None = None) -> Mapping[str, str]:
