@@ -14,7 +14,6 @@ from functools import partial
 
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source, redis_store
@@ -22,7 +21,7 @@ from afterclick.connectors.redis_store import Fence
 from afterclick.events import decode_events, select_events
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context, run_stream
-from afterclick.quality import flag_violations, read_suite
+from afterclick.quality import keep_valid, read_suite
 from afterclick.recommendations import RESULT, update_lists
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
@@ -40,8 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     raw = kafka_source.read_event_stream(spark, settings.kafka)
-    checked = flag_violations(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
-    interactions = select_interactions(select_events(checked.where(F.size("failed_rules") == 0)))
+    valid = keep_valid(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
+    interactions = select_interactions(select_events(valid))
 
     generation = delta_tables.generation(settings, QUERY)
     write_batch = partial(write_lists, settings=settings, generation=generation)

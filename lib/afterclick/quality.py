@@ -8,6 +8,8 @@ them to it. As in Great Expectations, NULL fails only the not-null expectation.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +87,12 @@ def flag_violations(events: DataFrame, suite: Suite) -> DataFrame:
     checked = with_checks(events)
     failed = F.array_compact(F.array(*[F.when(failure(rule), F.lit(rule.name)) for rule in suite.rules]))
     return checked.withColumn("failed_rules", failed).drop(*CHECK_COLUMNS)
+
+
+def keep_valid(events: DataFrame, suite: Suite) -> DataFrame:
+    """Keep the rows for which `flag_violations` finds nothing; a smaller plan, for the path that must be fast."""
+    is_failed = reduce(or_, [failure(rule) for rule in suite.rules])
+    return with_checks(events).where(~is_failed).select(*events.columns)
 
 
 def with_checks(events: DataFrame) -> DataFrame:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chispa import assert_df_equality
 from pyspark.sql import SparkSession
 
 from afterclick.errors import ExpectationError
 from afterclick.events import decode_events
-from afterclick.quality import flag_violations, read_suite
+from afterclick.quality import flag_violations, keep_valid, read_suite
 from builders import kafka_rows, make_message
 
 SUITE = Path("conf/expectations/events.json")
@@ -63,6 +64,16 @@ def test_flag_violations_names_exactly_the_rule_when_broken(spark: SparkSession,
 )
 def test_flag_violations_finds_nothing_at_the_boundary(spark: SparkSession, allowed: dict[str, Any]) -> None:
     assert failed_rules(spark, make_message(**allowed)) == [[]]
+
+
+def test_keep_valid_keeps_exactly_what_flag_violations_finds_nothing_in(spark: SparkSession) -> None:
+    messages = [make_message(), b"\xff", None, b"{}", *[make_message(**broken) for broken in BROKEN.values()]]
+    decoded = decode_events(kafka_rows(spark, messages))
+
+    flagged = flag_violations(decoded, read_suite(SUITE)).where("size(failed_rules) = 0").drop("failed_rules")
+
+    assert_df_equality(keep_valid(decoded, read_suite(SUITE)), flagged)
+    assert flagged.count() == 1
 
 
 def test_flag_violations_reports_malformed_when_not_json(spark: SparkSession) -> None:

@@ -13,6 +13,7 @@ docs/decisions/0004-redis-layout.md says why.
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import msgspec
@@ -105,11 +106,13 @@ def connect(settings: RedisSettings, *, patience: float = _STREAM_PATIENCE) -> "
     patience
         Times ``timeout_seconds`` to wait for one round trip; 1 for the API.
     """
-    timeout = settings.timeout_seconds * patience
-    client = redis.Redis.from_url(
-        settings.url.get_secret_value(), socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2
-    )
-    return RedisStore(client, settings)
+    return RedisStore(_client(settings.url.get_secret_value(), settings.timeout_seconds * patience), settings)
+
+
+@lru_cache(maxsize=4)
+def _client(url: str, timeout: float) -> redis.Redis:
+    """Return a process's one connection pool to an address: a handshake for each batch would cost milliseconds."""
+    return redis.Redis.from_url(url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2)
 
 
 class RedisStore:

@@ -227,7 +227,7 @@ async def _denied(collector: httpx.AsyncClient) -> int:
 
 
 async def _wait_until_drained(settings: Settings, running: list[services.Service], *, seconds: float = 300.0) -> None:
-    """Wait until all three queries have committed every message, and one more bulk interval for closing sessions."""
+    """Wait until all three queries have committed every message."""
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     end = end_offsets(servers, topic)
     folders = [Path(settings.storage.checkpoints) / name for name in QUERIES]
@@ -240,7 +240,7 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
-    await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)
+    await asyncio.sleep(2)
 
 
 def _urls(settings: Settings) -> tuple[str, str]:
