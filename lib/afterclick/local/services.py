@@ -32,7 +32,12 @@ class Service:
 
 
 def start_service(
-    name: str, arguments: Sequence[str], settings: Settings, *, niceness: int = 0, pythonpath: str | None = None
+    name: str,
+    arguments: Sequence[str],
+    settings: Settings,
+    *,
+    niceness: int = 0,
+    variables: Mapping[str, str] | None = None,
 ) -> Service:
     """Start ``python ARGUMENTS`` in its own process group, logging to ``<state_dir>/logs``.
 
@@ -40,6 +45,8 @@ def start_service(
     ----------
     niceness
         0-19: how readily it leaves the processor to others.
+    variables
+        Settings of this service only.
     """
     command = [*(["nice", "-n", str(niceness)] if niceness else []), sys.executable, *arguments]
     log = settings.state_dir / "logs" / f"{name}.log"
@@ -50,7 +57,7 @@ def start_service(
             stdin=subprocess.DEVNULL,
             stdout=stream,
             stderr=stream,
-            env=child_environment(settings, pythonpath=pythonpath),
+            env={**child_environment(settings), **(variables or {})},
             start_new_session=True,
         )
     if niceness:
@@ -68,7 +75,7 @@ def _lower_priority(pid: int, niceness: int) -> None:
         Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="utf-8")
 
 
-def child_environment(settings: Settings, *, pythonpath: str | None = None) -> Mapping[str, str]:
+def child_environment(settings: Settings) -> Mapping[str, str]:
     """Environment that makes a child load the same settings."""
     own = {
         "AFTERCLICK_ENVIRONMENT": settings.environment,
@@ -77,7 +84,7 @@ def child_environment(settings: Settings, *, pythonpath: str | None = None) -> M
         "PYSPARK_PYTHON": sys.executable,
         "OPENBLAS_NUM_THREADS": "1",
     }
-    return {**os.environ, **own, **({"PYTHONPATH": pythonpath} if pythonpath else {})}  # noqa: TID251 - handed on
+    return {**os.environ, **own}  # noqa: TID251 - handed on
 
 
 def wait_until_ready(service: Service, url: str, *, seconds: float = 60.0) -> None:
