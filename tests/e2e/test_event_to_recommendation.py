@@ -57,7 +57,7 @@ def track(settings: Settings, user: str, item: Any, message_id: str) -> int:
     ).status_code
 
 
-def wait_for(what: Any, seconds: float = 90.0) -> Any:
+def wait_for(what: Any, seconds: float = 180.0) -> Any:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if found := what():
