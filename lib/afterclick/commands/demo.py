@@ -97,7 +97,11 @@ def _run(
 def _variables(folder: Path) -> dict[str, str]:
     import os
 
-    return {**os.environ, "AFTERCLICK_STATE_DIR": str(folder)}  # noqa: TID251 - the caller's overrides stay in force
+    ours = {
+        "AFTERCLICK_STATE_DIR": str(folder),
+        "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "10",
+    }  # a show, not a service
+    return {**os.environ, **ours}  # noqa: TID251 - the caller's overrides stay in force
 
 
 async def _watch(progress: "Progress", *, settings: "Settings", console: Console) -> None:

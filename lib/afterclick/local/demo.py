@@ -240,7 +240,7 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
-    await asyncio.sleep(2)
+    await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)  # sessions close one batch later
 
 
 def _urls(settings: Settings) -> tuple[str, str]:

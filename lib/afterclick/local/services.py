@@ -81,6 +81,7 @@ def child_environment(settings: Settings) -> Mapping[str, str]:
         "AFTERCLICK_ENVIRONMENT": settings.environment,
         "AFTERCLICK_STATE_DIR": str(settings.state_dir.resolve()),
         "AFTERCLICK_CONF_DIR": str(settings.conf_dir.resolve()),
+        "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": str(settings.streams.bulk_trigger_seconds),
         "PYSPARK_PYTHON": sys.executable,
         "OPENBLAS_NUM_THREADS": "1",
     }
