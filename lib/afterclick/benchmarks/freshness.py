@@ -23,7 +23,7 @@ from afterclick.query_metrics import BatchReport, read_reports
 from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
-WARM_UP_SECONDS = 75
+WARM_UP_SECONDS = 120
 """Sent first and not measured: code is compiled, and the bulk queries catch up with what came meanwhile."""
 FLOOR_WARM_UP_SECONDS = 30
 FLOOR_SECONDS = 20

@@ -28,11 +28,11 @@ from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
 Announce = Callable[[str], None]
-STREAMS: dict[str, tuple[tuple[str, ...], int, dict[str, str]]] = {
-    "recommendations": (("update_recommendations",), 0, {}),
-    "bulk": (("ingest_events", "build_sessions"), 15, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]"}),
+STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
+    "recommendations": (("update_recommendations",), False, {}),
+    "bulk": (("ingest_events", "build_sessions"), True, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]"}),
 }
-"""Queries, niceness and settings of each Spark application: a list must not wait for a Delta commit's processor time."""
+"""Queries, in the background or not, and settings of each Spark application: a list must not wait for a Delta commit."""
 QUERIES = tuple(name for queries, _, _ in STREAMS.values() for name in queries)
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
@@ -116,9 +116,10 @@ def start_services(settings: Settings, running: list[services.Service]) -> None:
 
 def start_streams(settings: Settings, running: list[services.Service]) -> None:
     """Start the Spark applications of `STREAMS`."""
-    for name, (queries, niceness, variables) in STREAMS.items():
+    for name, (queries, in_background, variables) in STREAMS.items():
         arguments = ["-m", "jobs.run_streams", "--queries", *queries]
-        running.append(services.start_service(name, arguments, settings, niceness=niceness, variables=variables))
+        service = services.start_service(name, arguments, settings, in_background=in_background, variables=variables)
+        running.append(service)
 
 
 def kill_streams(running: list[services.Service]) -> None:

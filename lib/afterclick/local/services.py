@@ -36,19 +36,19 @@ def start_service(
     arguments: Sequence[str],
     settings: Settings,
     *,
-    niceness: int = 0,
+    in_background: bool = False,
     variables: Mapping[str, str] | None = None,
 ) -> Service:
     """Start ``python ARGUMENTS`` in its own process group, logging to ``<state_dir>/logs``.
 
     Parameters
     ----------
-    niceness
-        0-19: how readily it leaves the processor to others.
+    in_background
+        Use only processor time that nobody else wants.
     variables
         Settings of this service only.
     """
-    command = [*(["nice", "-n", str(niceness)] if niceness else []), sys.executable, *arguments]
+    command = [sys.executable, *arguments]
     log = settings.state_dir / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as stream:
@@ -58,21 +58,19 @@ def start_service(
             stdout=stream,
             stderr=stream,
             env={**child_environment(settings), **(variables or {})},
-            start_new_session=True,
+            process_group=0,  # not a session of its own: Linux would share the processor by session (sched(7), autogroup)
         )
-    if niceness:
-        _lower_priority(process.pid, niceness)
+    if in_background:
+        _run_when_idle(process.pid)
     return Service(name, process, log)
 
 
-def _lower_priority(pid: int, niceness: int) -> None:
-    """Make a session of its own less urgent.
-
-    Linux groups processes by session for fairness (sched(7), autogroup); niceness counts between sessions only when it
-    is set on the group.
-    """
-    with contextlib.suppress(OSError):
-        Path(f"/proc/{pid}/autogroup").write_text(str(niceness), encoding="utf-8")
+def _run_when_idle(pid: int) -> None:
+    """Let any other process of our session take the processor at once; children inherit it."""
+    if hasattr(os, "SCHED_IDLE"):  # Linux
+        os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
+    else:
+        os.setpriority(os.PRIO_PROCESS, pid, 19)
 
 
 def child_environment(settings: Settings) -> Mapping[str, str]:
@@ -153,7 +151,7 @@ def stopping(services: list[Service]) -> Iterator[None]:
 
 
 def _kill_group(service: Service) -> None:
-    # The child is its group's leader (start_new_session), so the group id is its pid.
+    # The child is its group's leader (process_group=0), so the group id is its pid.
     with contextlib.suppress(ProcessLookupError):
         os.killpg(service.process.pid, signal.SIGKILL)
 
