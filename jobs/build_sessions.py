@@ -39,7 +39,7 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     delta_tables.ensure_tables(spark, settings)
     raw = kafka_source.read_event_stream(spark, settings.kafka)
-    checked = flag_violations(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
+    checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
     events = select_events(checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS)))
     changes = sessionize(
         events,
@@ -68,8 +68,7 @@ def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> No
         counts = {row.is_late: row["count"] for row in batch.groupBy("is_late").count().collect()}  # at most two rows
         for table, rows in parts.items():
             if counts.get(table == "late_events"):
-                transaction = delta_tables.transaction_id(settings, QUERY, table)
-                delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
+                delta_tables.append_once(rows, settings, query=QUERY, table=table, batch_id=batch_id)
         logger.info("sessions closed count=%d late=%d batch_id=%d", counts.get(False, 0), counts.get(True, 0), batch_id)
     finally:
         batch.unpersist()

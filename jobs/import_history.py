@@ -67,7 +67,7 @@ def import_log(spark: SparkSession, settings: Settings, log: pa.Table, *, digest
     known = pseudonymise_subjects(log, lambda name: pseudonym(name, kind="user", key=key))
     numbered = known.append_column("line", pa.array(np.arange(known.num_rows)))
     raw = encode_history(spark.createDataFrame(numbered), digest=digest, purposes=purposes)
-    suite = read_suite(settings.conf_dir / "expectations" / "events.json")
+    suite = read_suite(settings.suite_path("events"))
     write_events(flag_violations(decode_events(raw), suite), 0, settings=settings, query=f"import_{digest}")
 
 

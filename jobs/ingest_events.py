@@ -37,7 +37,7 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     delta_tables.ensure_tables(spark, settings)
     raw = kafka_source.read_event_stream(spark, settings.kafka)
-    checked = flag_violations(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
+    checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
 
     write_batch = partial(write_events, settings=settings)
     trigger_ms = settings.streams.bulk_trigger_seconds * 1000
@@ -62,8 +62,7 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
         }
         for table, rows in parts.items():
             if table == "ledger" or counts[table]:
-                transaction = delta_tables.transaction_id(settings, query, table)
-                delta_tables.append_once(rows, delta_tables.table_path(settings, table), transaction, batch_id)
+                delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
         told = " ".join(f"{fate}={counts[fate]}" for fate in FATES)
         logger.info("events stored %s batch_id=%d", told, batch_id)
     finally:

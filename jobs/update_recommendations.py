@@ -9,21 +9,19 @@ Checkpoint  ``<checkpoints>/update_recommendations``
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
-from afterclick.connectors import delta_tables, kafka_source, redis_store
+from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.redis_store import Fence
 from afterclick.events import decode_events, select_events
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context, run_stream
+from afterclick.list_updates import total, update_here, update_spread
 from afterclick.quality import keep_valid, read_suite
-from afterclick.recommendations import RESULT, update_lists
-from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 
 QUERY = "update_recommendations"
@@ -39,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     raw = kafka_source.read_event_stream(spark, settings.kafka)
-    valid = keep_valid(decode_events(raw), read_suite(settings.conf_dir / "expectations" / "events.json"))
+    valid = keep_valid(decode_events(raw), read_suite(settings.suite_path("events")))
     interactions = select_interactions(select_events(valid))
 
     generation = delta_tables.generation(settings, QUERY)
@@ -56,37 +54,14 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
     """
     begun = time.monotonic()
     interactions = batch.toArrow()
-    update = partial(update_served, settings=settings, fence=Fence(generation, batch_id))
+    fence = Fence(generation, batch_id)
     if len(interactions) <= settings.recommendations.driver_rows:
-        result = update(interactions)
+        result = update_here(interactions, settings=settings, fence=fence)
     else:
-        spread = batch.sparkSession.createDataFrame(interactions).repartition("subject_id")
-        result = spread.mapInArrow(partial(_update_partition, update=update), "written bigint, fenced bigint").toArrow()
-    written, fenced = (sum(result[name].to_pylist()) for name in RESULT.names)
-    logger.info(
-        "lists written count=%d fenced=%d batch_id=%d ms=%d",
-        written,
-        fenced,
-        batch_id,
-        (time.monotonic() - begun) * 1000,
-    )
-
-
-def update_served(interactions: pa.Table, *, settings: Settings, fence: Fence) -> pa.Table:
-    """Update lists of the version served now."""
-    if len(interactions) == 0:
-        return RESULT.empty_table()
-    store = redis_store.connect(settings.redis)
-    version = store.served_version()
-    recommender = read_recommender(settings, version) if version else None
-    length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)
-    return update_lists(interactions, recommender, store, length=length, fence=fence, now_ms=now_ms)
-
-
-def _update_partition(batches: Iterator[pa.RecordBatch], *, update: partial[pa.Table]) -> Iterator[pa.RecordBatch]:
-    collected = list(batches)
-    if collected:
-        yield from update(pa.Table.from_batches(collected)).to_batches()
+        result = update_spread(batch.sparkSession.createDataFrame(interactions), settings=settings, fence=fence)
+    told = " ".join(f"{name}={count}" for name, count in total(result).items())
+    took_ms = (time.monotonic() - begun) * 1000
+    logger.info("lists updated %s batch_id=%d ms=%d", told, batch_id, took_ms)
 
 
 if __name__ == "__main__":

@@ -10,17 +10,15 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 
-import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from afterclick.connectors import delta_tables, model_registry, redis_store
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
-from afterclick.recommendations import update_lists
+from afterclick.list_updates import total, update_spread
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 
@@ -48,9 +46,7 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
     recent = keep_recent(
         select_interactions(delta_tables.read_table(spark, settings, "events")), settings.recommendations.history_length
     )
-    update = partial(_update_partition, settings=settings, version=version)
-    results = recent.repartition("subject_id").mapInArrow(update, "written bigint, fenced bigint").toArrow()
-    people = sum(results["written"].to_pylist())
+    people = total(update_spread(recent, settings=settings, version=version))["written"]
     store.write_popular(recommender.popular(int(time.time() * 1000)))
     store.switch_version(version)
     logger.info("cache warmed version=%s people=%d", version, people)
@@ -62,19 +58,6 @@ def keep_recent(interactions: DataFrame, length: int) -> DataFrame:
     latest = Window.partitionBy("subject_id").orderBy(F.desc("event_ms"), F.desc("item_id"), F.desc("event_type"))
     numbered = interactions.withColumn("_place", F.row_number().over(latest))
     return numbered.where(F.col("_place") <= length).select(*interactions.columns)
-
-
-def _update_partition(
-    batches: Iterator[pa.RecordBatch], *, settings: Settings, version: str
-) -> Iterator[pa.RecordBatch]:
-    """Update one partition's people; a partition holds all rows of its people."""
-    collected = list(batches)
-    if not collected:
-        return
-    store, recommender = redis_store.connect(settings.redis), read_recommender(settings, version)
-    length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)
-    interactions = pa.Table.from_batches(collected)
-    yield from update_lists(interactions, recommender, store, length=length, fence=None, now_ms=now_ms).to_batches()
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ Everything a list depends on is the history set and the model, so repeating a ba
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -52,9 +52,13 @@ class Recommender:
         """Return the item ids as plain strings."""
         return [str(item_id) for item_id in self.model.item_ids]
 
+    @cached_property
+    def _popular(self) -> TopList:
+        return popular_list(self.model, self.settings.list_size, now_ms=0)
+
     def popular(self, now_ms: int) -> TopList:
         """Return the list for people without one."""
-        return popular_list(self.model, self.settings.list_size, now_ms=now_ms)
+        return replace(self._popular, generated_at_ms=now_ms)
 
     def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
         """Return each person's list; the popular one where the model knows nothing of the history."""
@@ -67,12 +71,11 @@ class Recommender:
         ranked = rank_top_n(
             factors, self.basis.item_factors, self.settings.list_size, excluded=self._excluded(confidences)
         )
-        popular = self.popular(now_ms).items
         found = []
         for user, history in enumerate(histories):
             begin, end = confidences.indptr[user : user + 2]
             known = confidences.indices[begin:end], confidences.values[begin:end]
-            items = self._named(ranked.items[user], ranked.scores[user], *known) if end > begin else popular
+            items = self._named(ranked.items[user], ranked.scores[user], *known) if end > begin else self._popular.items
             source = "fold_in" if end > begin else "popular"
             found.append(TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, items))
         return found

@@ -125,11 +125,23 @@ class ModelSettings(Section):
     """Random state of the factors' start."""
 
 
-class CollectorSettings(Section):
-    """The HTTP ingest service."""
+class HttpSettings(Section):
+    """Where a service listens."""
 
     host: str = "127.0.0.1"
     """Address to bind; loopback unless set otherwise."""
+    port: int = Field(ge=0, le=65535)
+    """Port to bind."""
+
+    @property
+    def base_url(self) -> str:
+        """Address for clients on this machine."""
+        return f"http://{self.host}:{self.port}"
+
+
+class CollectorSettings(HttpSettings):
+    """The HTTP ingest service."""
+
     port: int = Field(default=8180, ge=0, le=65535)
     """Port to bind."""
     write_keys: tuple[SecretStr, ...] = ()
@@ -149,11 +161,9 @@ class CollectorSettings(Section):
     """Names in ``context.consent.categoryPreferences`` that grant each purpose."""
 
 
-class ServingSettings(Section):
+class ServingSettings(HttpSettings):
     """The recommendation API."""
 
-    host: str = "127.0.0.1"
-    """Address to bind; loopback unless set otherwise."""
     port: int = Field(default=8181, ge=0, le=65535)
     """Port to bind."""
     popular_refresh_seconds: float = Field(default=5.0, gt=0)
@@ -198,6 +208,10 @@ class Settings(Section):
     """Pseudonyms."""
     spark: dict[str, str] = {}
     """Spark configuration passed on as it is; reasons stand beside the values in the YAML."""
+
+    def suite_path(self, table: str) -> Path:
+        """Return the file with a table's Great Expectations suite."""
+        return self.conf_dir / "expectations" / f"{table}.json"
 
 
 def load_settings(environment: str | None = None, *, variables: Mapping[str, str] | None = None) -> Settings:

@@ -22,6 +22,7 @@ COVERED_BY = {
     "popular_list": "test_serving_app",
     "served_model": "test_model_registry",
     "interactions": "test_update_recommendations",
+    "list_updates": "test_update_recommendations",
     "recommendations": "test_update_recommendations",
     "cli": "test_commands",
     "event_names": "test_segment_messages",

@@ -31,11 +31,10 @@ def test_ensure_tables_lists_all_differences_when_another_version_has_written(
 
 
 def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: Settings) -> None:
-    path = delta_tables.table_path(settings, "items")
     rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
 
     for batch_id in (0, 0, 1, 0):
-        delta_tables.append_once(rows, path, "query:items:1", batch_id)
+        delta_tables.append_once(rows, settings, query="query", table="items", batch_id=batch_id)
 
     assert delta_tables.read_table(spark, settings, "items").count() == 2
 

@@ -20,7 +20,7 @@ def nothing_known(spark: SparkSession) -> DataFrame:
 def fates_of(
     spark: SparkSession, settings: Settings, known: DataFrame, *messages: Any, first_offset: int = 0
 ) -> DataFrame:
-    suite = read_suite(settings.conf_dir / "expectations" / "events.json")
+    suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(kafka_rows(spark, messages, first_offset=first_offset)), suite)
     return flag_fates(checked, known=known, settings=settings)
 

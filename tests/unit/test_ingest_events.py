@@ -23,7 +23,7 @@ MESSAGES: list[Any] = [
 
 
 def write(spark: SparkSession, settings: Settings, messages: list[Any], batch_id: int, first_offset: int = 0) -> None:
-    suite = read_suite(settings.conf_dir / "expectations" / "events.json")
+    suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(kafka_rows(spark, messages, first_offset=first_offset)), suite)
     write_events(checked, batch_id, settings=settings)
 
@@ -59,11 +59,11 @@ def test_write_events_ends_the_same_when_replayed_after_a_crash_between_sinks(
     append_once = delta_tables.append_once
     done: list[str] = []
 
-    def crash_after(rows: Any, path: str, app_id: str, batch_id: int) -> None:
+    def crash_after(rows: Any, *args: Any, table: str, **kwargs: Any) -> None:
         if len(done) == len(committed):
             raise KeyboardInterrupt
-        append_once(rows, path, app_id, batch_id)
-        done.append(path)
+        append_once(rows, *args, table=table, **kwargs)
+        done.append(table)
 
     with monkeypatch.context() as patch:
         patch.setattr(delta_tables, "append_once", crash_after)

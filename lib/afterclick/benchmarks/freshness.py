@@ -88,14 +88,12 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
 
 async def _send(settings: Settings, baskets: list[Any], rate: float, seconds: float) -> FreshnessProbe:
     write_key = settings.collector.write_keys[0].get_secret_value()
-    collector = f"http://{settings.collector.host}:{settings.collector.port}"
-    api = f"http://{settings.serving.host}:{settings.serving.port}"
     plan = demo.DemoPlan(events=int(rate * (WARM_UP_SECONDS + seconds)), rate=rate)
     messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))
     warm = int(rate * WARM_UP_SECONDS)
     async with (
-        httpx.AsyncClient(base_url=collector, timeout=30.0) as to_collector,
-        httpx.AsyncClient(base_url=api, timeout=10.0) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0) as to_api,
         asyncio.TaskGroup() as probes,
     ):
         probe = FreshnessProbe(to_api)

@@ -137,8 +137,7 @@ async def _watch(progress: "Progress", *, settings: "Settings", console: Console
 
 def _print_addresses(console: Console, settings: "Settings") -> None:
     key = settings.collector.write_keys[0].get_secret_value()
-    collector = f"http://{settings.collector.host}:{settings.collector.port}"
-    api = f"http://{settings.serving.host}:{settings.serving.port}"
+    collector, api = settings.collector.base_url, settings.serving.base_url
     console.print("try from another terminal:", style="bold")
     consent = {"consent": {"categoryPreferences": {"analytics": True, "personalisation": True}}}
     properties = {"product_id": "1029743"}

@@ -70,7 +70,7 @@ def replay(  # noqa: PLR0917 - typer's options
     settings = load_settings(environment)
     rules = read_mapping(mapping)
     log = read_log(file, rules).table.sort_by("event_at")
-    base = collector or f"http://{settings.collector.host}:{settings.collector.port}"
+    base = collector or settings.collector.base_url
     key = settings.collector.write_keys[0].get_secret_value()
     counts = SendCounts()
 

@@ -59,16 +59,11 @@ def read_table(spark: SparkSession, settings: Settings, table: str) -> DataFrame
     return spark.read.format("delta").load(table_path(settings, table))
 
 
-def append_once(rows: DataFrame, path: str, app_id: str, batch_id: int) -> None:
-    """Append rows; a repeated (`app_id`, `batch_id`) on the same table is skipped by Delta.
-
-    Parameters
-    ----------
-    app_id
-        ``transaction_id``: names query, table and checkpoint generation.
-    """
+def append_once(rows: DataFrame, settings: Settings, *, query: str, table: str, batch_id: int) -> None:
+    """Append a batch of a query to a table; Delta skips what was already committed for this checkpoint generation."""
+    path = table_path(settings, table)
     writer = rows.write.format("delta").mode("append")
-    writer = writer.option("txnAppId", app_id).option("txnVersion", batch_id)
+    writer = writer.option("txnAppId", transaction_id(settings, query, table)).option("txnVersion", batch_id)
     with table_lock(path):
         writer.save(path)
 

@@ -71,8 +71,7 @@ def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[
         purposes = ("analytics", "personalisation")
         import_history.import_log(spark, settings, history, digest="complete-journey", purposes=purposes)
         items = spark.createDataFrame(complete_journey.catalogue(lines))
-        transaction = delta_tables.transaction_id(settings, "demo_catalogue", "items")
-        delta_tables.append_once(items, delta_tables.table_path(settings, "items"), transaction, 0)
+        delta_tables.append_once(items, settings, query="demo_catalogue", table="items", batch_id=0)
         announce("training the first model (implicit ALS) and registering it in MLflow")
         version = train_model.train_champion(spark, settings)
         announce(f"warming the cache with model version {version}")
@@ -104,12 +103,11 @@ def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
 
 def start_services(settings: Settings, running: list[services.Service]) -> None:
     """Start collector, API and streams, and wait for all of them."""
-    collector, api = _urls(settings)
     running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
     running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
     start_streams(settings, running)
-    services.wait_until_ready(running[0], f"{collector}/health/ready")
-    services.wait_until_ready(running[1], f"{api}/health/ready")
+    services.wait_until_ready(running[0], f"{settings.collector.base_url}/health/ready")
+    services.wait_until_ready(running[1], f"{settings.serving.base_url}/health/ready")
     for service in running[2:]:
         services.wait_until_logged(service, [f"query started name={name}" for name in STREAMS[service.name][0]])
 
@@ -139,13 +137,12 @@ async def replay(
     begun_at: float,
 ) -> dict[str, Any]:
     """Send everything, measure on the way, wait until all of it has its fate, and return the figures."""
-    collector, api = _urls(settings)
     people = sorted({message["userId"] for message in messages})
     write_key = settings.collector.write_keys[0].get_secret_value()
     limits = httpx.Limits(max_connections=32)
     async with (
-        httpx.AsyncClient(base_url=collector, timeout=30.0, limits=limits) as to_collector,
-        httpx.AsyncClient(base_url=api, timeout=10.0, limits=limits) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0, limits=limits) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0, limits=limits) as to_api,
     ):
         before = await _lists(to_api, people)
         progress = Progress(len(messages), SendCounts(), FreshnessProbe(to_api), begun_at, names)
@@ -242,8 +239,3 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
     await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)  # sessions close one batch later
-
-
-def _urls(settings: Settings) -> tuple[str, str]:
-    collector, serving = settings.collector, settings.serving
-    return f"http://{collector.host}:{collector.port}", f"http://{serving.host}:{serving.port}"
