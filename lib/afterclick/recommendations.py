@@ -5,9 +5,10 @@ Everything a list depends on is the history set and the model, so repeating a ba
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 
@@ -58,7 +59,7 @@ class Recommender:
 
     def popular(self, now_ms: int) -> TopList:
         """Return the list for people without one."""
-        return replace(self._popular, generated_at_ms=now_ms)
+        return msgspec.structs.replace(self._popular, generated_at_ms=now_ms)
 
     def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
         """Return each person's list; the popular one where the model knows nothing of the history."""
