@@ -29,7 +29,7 @@ from afterclick.histories import EVENT_TYPE_CODES, RECORD, Confidences, History,
 from afterclick.models import Model, item_keys
 from afterclick.popular_list import popular_list
 from afterclick.ranking import rank_top_n
-from afterclick.settings import RecommendationSettings
+from afterclick.setting_sections import RecommendationSettings
 
 RESULT = pa.schema([("written", pa.int64()), ("fenced", pa.int64())])
 """What updating one table did: numbers of subjects."""

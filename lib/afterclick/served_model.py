@@ -5,7 +5,8 @@ from pathlib import Path
 
 from afterclick.models import load_model
 from afterclick.recommendations import Recommender
-from afterclick.settings import RecommendationSettings, Settings
+from afterclick.setting_sections import RecommendationSettings
+from afterclick.settings import Settings
 
 
 def read_recommender(settings: Settings, version: str) -> Recommender:

@@ -11,170 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import Field, ValidationError
 
 from afterclick.errors import SettingsError
+from afterclick.setting_sections import (
+    CollectorSettings,
+    KafkaSettings,
+    ModelSettings,
+    PrivacySettings,
+    RecommendationSettings,
+    RedisSettings,
+    Section,
+    ServingSettings,
+    SessionSettings,
+    StorageSettings,
+    StreamSettings,
+)
 
 PREFIX = "AFTERCLICK_"
-
-
-class Section(BaseModel):
-    """A part of the configuration: frozen, and unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-
-class KafkaSettings(Section):
-    """The broker between the collector and the streams."""
-
-    bootstrap_servers: str
-    """Comma-separated host:port."""
-    events_topic: str = "events"
-    """Topic with one message per event, keyed by subject."""
-    events_partitions: int = Field(default=4, ge=1)
-    """Partitions of the events topic when we create it."""
-    max_offsets_per_trigger: int = Field(default=50_000, ge=1)
-    """Upper bound of events in one micro-batch."""
-    options: dict[str, str] = {}
-    """Further Spark Kafka source options (security and the like), without the ``kafka.`` prefix."""
-
-
-class RedisSettings(Section):
-    """The cache that holds histories and top-N lists."""
-
-    url: SecretStr
-    """``redis://[user:password@]host:port/db``."""
-    prefix: str = "ac:"
-    """First part of every key."""
-    timeout_seconds: float = Field(default=0.25, gt=0)
-    """Longest wait of the API for one round trip; streams wait ten times as long."""
-    history_ttl_days: int = Field(default=90, ge=1)
-    """Days after a subject's last event until the history expires."""
-    list_ttl_days: int = Field(default=14, ge=1)
-    """Days after its computation until a list expires."""
-
-
-class StorageSettings(Section):
-    """Where tables and checkpoints live: a local folder or an object-store URL."""
-
-    tables: str
-    """Root of all Delta tables; one folder per table name."""
-    checkpoints: str
-    """Root of all stream checkpoints; one folder per query."""
-    models: str
-    """Folder in which loaded model versions are cached."""
-
-
-class StreamSettings(Section):
-    """Pace and time rules of the three streams."""
-
-    fast_trigger_ms: int = Field(default=0, ge=0)
-    """Trigger interval of update_recommendations; 0 starts a batch as soon as there is data."""
-    bulk_trigger_seconds: int = Field(default=10, ge=1)
-    """Trigger interval of ingest_events and build_sessions."""
-    watermark_minutes: int = Field(default=10, ge=0)
-    """How late an event may be and still join an open session."""
-    future_tolerance_seconds: int = Field(default=300, ge=0)
-    """Events further ahead of their arrival than this are quarantined."""
-    duplicate_window_hours: int = Field(default=24, ge=1)
-    """Repeated event ids are recognised this long after the first arrival."""
-
-
-class SessionSettings(Section):
-    """How a visit is cut."""
-
-    gap_minutes: float = Field(default=30, gt=0)
-    """A session closes by a gap greater than this."""
-    shards: int = Field(default=2, ge=1)
-    """State groups of the session operator; fixed for a checkpoint's life."""
-
-
-class RecommendationSettings(Section):
-    """What a list holds."""
-
-    list_size: int = Field(default=50, ge=1, le=500)
-    """Items kept per subject."""
-    history_length: int = Field(default=200, ge=1)
-    """Most recent interactions kept per subject."""
-    exclude_seen: bool = False
-    """Leave out what the subject already interacted with."""
-    event_weights: dict[str, float] = {"view": 1.0, "cart": 3.0, "purchase": 5.0}
-    """Interaction strength by event type; a type not listed does not count."""
-    driver_rows: int = Field(default=20_000, ge=0)
-    """Batches up to this many interactions are folded in on the driver, larger ones on executors."""
-
-
-class ModelSettings(Section):
-    """Training and the registry."""
-
-    tracking_uri: SecretStr
-    """MLflow tracking and registry store."""
-    artifact_root: str
-    """Where MLflow puts artifacts of a new experiment."""
-    name: str = "afterclick-als"
-    """Registered model name."""
-    rank: int = Field(default=64, ge=1)
-    """Number of factors."""
-    regularization: float = Field(default=10.0, gt=0)
-    """Plain lambda on the diagonal (implicit's convention)."""
-    alpha: float = Field(default=1.0, gt=0)
-    """Confidence is ``alpha * weight`` (implicit's convention)."""
-    iterations: int = Field(default=15, ge=1)
-    """Alternating sweeps."""
-    seed: int = 42
-    """Random state of the factors' start."""
-
-
-class HttpSettings(Section):
-    """Where a service listens."""
-
-    host: str = "127.0.0.1"
-    """Address to bind; loopback unless set otherwise."""
-    port: int = Field(ge=0, le=65535)
-    """Port to bind."""
-
-    @property
-    def base_url(self) -> str:
-        """Address for clients on this machine."""
-        return f"http://{self.host}:{self.port}"
-
-
-class CollectorSettings(HttpSettings):
-    """The HTTP ingest service."""
-
-    port: int = Field(default=8180, ge=0, le=65535)
-    """Port to bind."""
-    write_keys: tuple[SecretStr, ...] = ()
-    """Accepted Segment write keys."""
-    max_event_bytes: int = Field(default=32_768, ge=1)
-    """Largest single message (Segment's documented limit)."""
-    max_batch_bytes: int = Field(default=512_000, ge=1)
-    """Largest request body (Segment's documented limit)."""
-    delivery_timeout_seconds: float = Field(default=10.0, gt=0)
-    """Longest wait for Kafka's delivery report before answering 503."""
-    max_in_flight: int = Field(default=5_000, ge=1)
-    """Messages waiting for a delivery report before answering 429."""
-    consent_categories: dict[str, tuple[str, ...]] = {
-        "analytics": ("analytics", "Analytics"),
-        "personalisation": ("personalisation", "personalization", "Personalization"),
-    }
-    """Names in ``context.consent.categoryPreferences`` that grant each purpose."""
-
-
-class ServingSettings(HttpSettings):
-    """The recommendation API."""
-
-    port: int = Field(default=8181, ge=0, le=65535)
-    """Port to bind."""
-    popular_refresh_seconds: float = Field(default=5.0, gt=0)
-    """How often the popularity fallback and the model pointer are read again."""
-
-
-class PrivacySettings(Section):
-    """Pseudonyms."""
-
-    pseudonym_key: SecretStr
-    """HMAC key of at least 32 bytes; changing it makes every subject a new one."""
 
 
 class Settings(Section):
@@ -206,7 +60,7 @@ class Settings(Section):
     """The API."""
     privacy: PrivacySettings
     """Pseudonyms."""
-    spark: dict[str, str] = {}
+    spark: dict[str, str] = Field(default_factory=dict)
     """Spark configuration passed on as it is; reasons stand beside the values in the YAML."""
 
     def suite_path(self, table: str) -> Path:

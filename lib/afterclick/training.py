@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from afterclick.errors import ModelError
 from afterclick.models import Model
-from afterclick.settings import ModelSettings
+from afterclick.setting_sections import ModelSettings
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from kafka import KafkaConsumer
 from afterclick.collector.event_sink import KafkaSink, OverloadedError
 from afterclick.collector.segment_messages import Arrival, Event, refusal
 from afterclick.errors import StoreUnavailableError
-from afterclick.settings import KafkaSettings, Settings
+from afterclick.setting_sections import KafkaSettings
+from afterclick.settings import Settings
 
 
 def read_all(live: Settings, count: int) -> list[tuple[bytes | None, bytes]]:

@@ -16,7 +16,8 @@ from afterclick.connectors.redis_store import (
 )
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD
-from afterclick.settings import RedisSettings, Settings
+from afterclick.setting_sections import RedisSettings
+from afterclick.settings import Settings
 
 RECORDS = np.array([(7, 1000, 1)], RECORD)
 TOP = TopList("v1", "fold_in", 5, 6, [ListedItem("mug", 0.5, "because_you_interacted", "cup", 1.0)])

@@ -8,7 +8,7 @@ import pytest
 
 from afterclick.collector.segment_messages import Arrival, Context, Refused, granted_purposes, read_message, refusal
 from afterclick.pseudonyms import pseudonym
-from afterclick.settings import CollectorSettings
+from afterclick.setting_sections import CollectorSettings
 from builders import KEY
 
 RULES = CollectorSettings()

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from afterclick.errors import ModelError
 from afterclick.fold_in import fold_in_users, prepare_basis
-from afterclick.settings import ModelSettings
+from afterclick.setting_sections import ModelSettings
 from afterclick.training import Training, train
 
 WEIGHTS = {"purchase": 1.0}

@@ -22,7 +22,8 @@ from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink, OverloadedError
 from afterclick.collector.segment_messages import Arrival, Context, Event, Refused, read_message, refusal
 from afterclick.errors import StoreUnavailableError
-from afterclick.settings import CollectorSettings, Settings
+from afterclick.setting_sections import CollectorSettings
+from afterclick.settings import Settings
 
 
 class Envelope(msgspec.Struct, rename="camel"):

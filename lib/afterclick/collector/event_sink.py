@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 
 from afterclick.collector.segment_messages import Event
 from afterclick.errors import StoreUnavailableError
-from afterclick.settings import CollectorSettings, KafkaSettings
+from afterclick.setting_sections import CollectorSettings, KafkaSettings
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ import msgspec
 
 from afterclick.collector.event_names import CALLS, event_type
 from afterclick.pseudonyms import pseudonym
-from afterclick.settings import CollectorSettings
+from afterclick.setting_sections import CollectorSettings
 from afterclick.vocabulary import ITEM_EVENT_TYPES
 
 Json = dict[str, Any]

@@ -2,7 +2,7 @@
 
 from pyspark.sql import DataFrame, SparkSession
 
-from afterclick.settings import KafkaSettings
+from afterclick.setting_sections import KafkaSettings
 
 
 def read_event_stream(spark: SparkSession, kafka: KafkaSettings) -> DataFrame:

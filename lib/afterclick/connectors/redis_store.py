@@ -22,7 +22,7 @@ import redis
 
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD, History
-from afterclick.settings import RedisSettings
+from afterclick.setting_sections import RedisSettings
 
 MAGIC = b"AH01"
 _HEADER = struct.Struct("<4sIIqq")
