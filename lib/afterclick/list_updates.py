@@ -1,7 +1,7 @@
 """Interactions -> lists of one model version, in this process or spread over executors."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import pyarrow as pa
@@ -9,7 +9,7 @@ from pyspark.sql import DataFrame
 
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import Fence
-from afterclick.recommendations import RESULT, update_lists
+from afterclick.recommendations import RESULT, Reason, recompute_lists, update_lists
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 
@@ -55,6 +55,22 @@ def update_spread(
 
     schema = ", ".join(f"{name} bigint" for name in RESULT.names)
     return interactions.repartition("subject_id").mapInArrow(update_partition, schema).toArrow()
+
+
+def recompute_here(reasons: Mapping[str, Reason], *, settings: Settings) -> pa.Table:
+    """Compute the lists of triggered people anew; one row of `recommendations.RESULT`, none before the first model.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If Redis fails.
+    """
+    store = redis_store.connect(settings.redis)
+    version = store.served_version()
+    if version is None or not reasons:
+        return RESULT.empty_table()
+    length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)
+    return recompute_lists(reasons, read_recommender(settings, version), store, length=length, now_ms=now_ms)
 
 
 def total(result: pa.Table) -> dict[str, int]:

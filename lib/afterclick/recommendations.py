@@ -4,9 +4,10 @@ Reads the touched people's histories, merges, folds in, ranks, and writes histor
 Everything a list depends on is the history set and the model, so repeating a batch repeats the list.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -34,6 +35,14 @@ from afterclick.setting_sections import RecommendationSettings
 RESULT = pa.schema([("written", pa.int64()), ("fenced", pa.int64())])
 """What updating one table did: numbers of subjects."""
 _ATTEMPTS = 20
+
+
+class Reason(NamedTuple):
+    """Why a trigger recomputes a person's list: rule and kind, and the items it is about, most recent first."""
+
+    rule: str
+    kind: str
+    item_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,53 @@ def update_lists(
     StoreUnavailableError
         If Redis fails, or a history keeps changing under us.
     """
-    left = _arrivals(interactions)
+    return _write_all(_arrivals(interactions), {}, recommender, store, length=length, fence=fence, now_ms=now_ms)
+
+
+def recompute_lists(
+    reasons: Mapping[str, Reason], recommender: Recommender, store: RedisStore, *, length: int, now_ms: int
+) -> pa.Table:
+    """Compute the lists of people anew, with what triggered it in front; their next event computes them without.
+
+    Parameters
+    ----------
+    reasons
+        By subject.
+
+    Returns
+    -------
+    pyarrow.Table
+        One row of `RESULT`.
+
+    Raises
+    ------
+    StoreUnavailableError
+        If Redis fails, or a history keeps changing under us.
+    """
+    left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id in reasons}
+    return _write_all(left, reasons, recommender, store, length=length, fence=None, now_ms=now_ms)
+
+
+def put_in_front(top: TopList, reason: Reason) -> TopList:
+    """Return the list with a trigger's items first, as good as its best one, and no longer than before."""
+    best = max((item.score for item in top.items), default=0.0)
+    first = [ListedItem(item_id, best, reason.kind) for item_id in dict.fromkeys(reason.item_ids)]
+    rest = [item for item in top.items if item.item_id not in reason.item_ids]
+    items = [*first, *rest][: max(len(top.items), len(first))]
+    return msgspec.structs.replace(top, items=items, trigger=reason.rule)
+
+
+def _write_all(
+    left: dict[str, tuple[History, int]],
+    reasons: Mapping[str, Reason],
+    recommender: Recommender | None,
+    store: RedisStore,
+    *,
+    length: int,
+    fence: Fence | None,
+    now_ms: int,
+) -> pa.Table:
+    """Read, merge, list and write; again for those whose history changed meanwhile."""
     counts = {WRITTEN: 0, FENCED: 0}
     for _ in range(_ATTEMPTS):
         if not left:
@@ -144,6 +199,10 @@ def update_lists(
         stored = store.read_histories(subjects)
         merged = [_merge(old, *left[name], length) for name, old in zip(subjects, stored, strict=True)]
         lists = recommender.lists(merged, now_ms) if recommender else [None] * len(merged)
+        if reasons:
+            lists = [
+                put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)
+            ]
         fences = [fence or history.fence for history in stored]
         answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences)))
         counts = {answer: counts[answer] + answers.count(answer) for answer in counts}

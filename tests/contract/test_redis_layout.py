@@ -55,6 +55,7 @@ def test_list_bytes() -> None:
         "fresh_as_of_ms": 5,
         "generated_at_ms": 6,
         "items": [{"item_id": "mug", "score": 0.5, "reason": "because_you_interacted", "because": "cup", "share": 1.0}],
+        "trigger": None,
     }
     assert decode_list(value) == TOP
 

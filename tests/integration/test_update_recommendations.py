@@ -10,8 +10,9 @@ from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables, redis_store
 from afterclick.connectors.redis_store import Fence, RedisStore
+from afterclick.list_updates import recompute_here
 from afterclick.models import save_model
-from afterclick.recommendations import Recommender, update_lists
+from afterclick.recommendations import Reason, Recommender, update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from builders import make_model, subject
@@ -119,6 +120,28 @@ def test_update_lists_excludes_seen_items_when_configured(live: Settings, store:
     assert top is not None
     assert "item-3" not in {item.item_id for item in top.items}
     assert len(top.items) == 29
+
+
+def test_recompute_here_puts_the_trigger_s_items_in_front_until_the_next_event(
+    live: Settings, store: RedisStore
+) -> None:
+    update(live, store, interactions(("ada", "item-3", "cart", 10)))
+    before = store.read_list("ada")[1]
+
+    recompute_here({"ada": Reason("left carts", "cart_abandonment", ("item-3", "item-9"))}, settings=live)
+
+    top = store.read_list("ada")[1]
+    assert before is not None
+    assert top is not None
+    assert [(item.item_id, item.reason) for item in top.items[:2]] == [
+        ("item-3", "cart_abandonment"),
+        ("item-9", "cart_abandonment"),
+    ]
+    assert (top.trigger, len(top.items), before.trigger) == ("left carts", len(before.items), None)
+    update(live, store, interactions(("ada", "item-4", "view", 20)), Fence(1, 1))
+    again = store.read_list("ada")[1]
+    assert again is not None
+    assert again.trigger is None
 
 
 @pytest.mark.parametrize("driver_rows", [1000, 0], ids=["on_the_driver", "on_executors"])

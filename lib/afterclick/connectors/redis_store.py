@@ -57,13 +57,14 @@ class ListedItem(msgspec.Struct, frozen=True):
 
 
 class TopList(msgspec.Struct, frozen=True):
-    """One person's list, best first; times in milliseconds since the epoch."""
+    """One person's list, best first; times in milliseconds since the epoch; `trigger` is the rule that changed it, if any."""
 
     model_version: str
     source: str
     fresh_as_of_ms: int
     generated_at_ms: int
     items: list[ListedItem]
+    trigger: str | None = None
 
 
 class Fence(NamedTuple):

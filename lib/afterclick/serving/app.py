@@ -31,7 +31,7 @@ class RankedItem(BaseModel):
     score: float
     """Comparable inside one list only."""
     reason: str
-    """``because_you_interacted`` or ``popular``."""
+    """``because_you_interacted``, ``popular``, or the kind of the trigger that put it in front."""
     because: str | None = None
     """With ``explain``: the past item that brought most of the score."""
     share: float | None = None
@@ -47,6 +47,8 @@ class Recommendations(BaseModel):
     fresh_as_of: str | None
     """Every event received up to this time is in the list; null without personal events."""
     generated_at: str
+    trigger: str | None = None
+    """The trigger rule that changed the list since the person's last event, if any."""
     items: list[RankedItem]
 
 
@@ -140,6 +142,7 @@ def build_answer(
         model_version=top.model_version,
         fresh_as_of=_iso(top.fresh_as_of_ms) if top.fresh_as_of_ms else None,
         generated_at=_iso(top.generated_at_ms if personal else now_ms),
+        trigger=top.trigger,
         items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(chosen, 1)],
     )
 
