@@ -198,7 +198,7 @@ def _write_all(
         subjects = list(left)
         stored = store.read_histories(subjects)
         merged = [_merge(old, *left[name], length) for name, old in zip(subjects, stored, strict=True)]
-        lists = recommender.lists(merged, now_ms) if recommender else [None] * len(merged)
+        lists: list[TopList | None] = [*recommender.lists(merged, now_ms)] if recommender else [None] * len(merged)
         if reasons:
             lists = [
                 put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)
