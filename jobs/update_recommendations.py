@@ -17,6 +17,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.redis_store import Fence
+from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.events import decode_events, select_events
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context, run_stream
@@ -59,6 +60,7 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
         result = update_here(interactions, settings=settings, fence=fence)
     else:
         result = update_spread(batch.sparkSession.createDataFrame(interactions), settings=settings, fence=fence)
+    crash_at(CrashPoint.REDIS_DONE, settings.faults.crash_point)
     told = " ".join(f"{name}={count}" for name, count in total(result).items())
     took_ms = (time.monotonic() - begun) * 1000
     logger.info("lists updated %s batch_id=%d ms=%d", told, batch_id, took_ms)

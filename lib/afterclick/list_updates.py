@@ -35,7 +35,7 @@ def update_here(
     """
     if len(interactions) == 0:
         return RESULT.empty_table()
-    store = redis_store.connect(settings.redis)
+    store = redis_store.connect(settings.redis, crash_point=settings.faults.crash_point)
     version = version or store.served_version()
     recommender = read_recommender(settings, version) if version else None
     length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)

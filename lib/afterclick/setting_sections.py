@@ -2,6 +2,8 @@
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
+from afterclick.crash_points import CrashPoint
+
 
 class Section(BaseModel):
     """A part of the configuration: frozen, and unknown keys are refused."""
@@ -153,6 +155,10 @@ class ServingSettings(HttpSettings):
     """Port to bind."""
     popular_refresh_seconds: float = Field(default=5.0, gt=0)
     """How often the popularity fallback and the model pointer are read again."""
+    breaker_failures: int = Field(default=3, ge=1)
+    """Failures of Redis in a row after which requests no longer ask it."""
+    breaker_open_seconds: float = Field(default=1.0, gt=0)
+    """Time between two trials whether Redis is back."""
 
 
 class PrivacySettings(Section):
@@ -160,3 +166,10 @@ class PrivacySettings(Section):
 
     pseudonym_key: SecretStr
     """HMAC key of at least 32 bytes; changing it makes every subject a new one."""
+
+
+class FaultSettings(Section):
+    """Faults made on purpose: for tests only."""
+
+    crash_point: CrashPoint | None = None
+    """Where this process is to kill itself (`crash_points.CrashPoint`); unset in every release."""

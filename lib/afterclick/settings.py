@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 from afterclick.errors import SettingsError
 from afterclick.setting_sections import (
     CollectorSettings,
+    FaultSettings,
     KafkaSettings,
     ModelSettings,
     PrivacySettings,
@@ -60,6 +61,8 @@ class Settings(Section):
     """The API."""
     privacy: PrivacySettings
     """Pseudonyms."""
+    faults: FaultSettings = FaultSettings()
+    """Crash points; empty outside fault tests."""
     spark: dict[str, str] = Field(default_factory=dict)
     """Spark configuration passed on as it is; reasons stand beside the values in the YAML."""
 

@@ -21,6 +21,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, H
 from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink, OverloadedError
 from afterclick.collector.segment_messages import Arrival, Context, Event, Refused, read_message, refusal
+from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
@@ -107,6 +108,7 @@ class Ingest:
         self._pseudonym_key = settings.privacy.pseudonym_key.get_secret_value().encode()
         self._write_keys = [key.get_secret_value().encode() for key in settings.collector.write_keys]
         self._sink = sink
+        self._crash_point = settings.faults.crash_point
         self._clock = clock
         self._metrics = metrics
 
@@ -164,6 +166,7 @@ class Ingest:
             return _answer(429, str(error), retry_after=1)
         except StoreUnavailableError as error:
             return _answer(503, str(error), retry_after=1)
+        crash_at(CrashPoint.REPORT_IN, self._crash_point)
         return None
 
     def _is_known(self, key: bytes | None) -> bool:

@@ -11,6 +11,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
 from afterclick.collector.segment_messages import Event
+from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import CollectorSettings, KafkaSettings
 
@@ -51,7 +52,10 @@ class KafkaSink:
         If no broker answers at the start.
     """
 
-    def __init__(self, kafka: KafkaSettings, collector: CollectorSettings) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, collector: CollectorSettings, crash_point: CrashPoint | None = None
+    ) -> None:
+        self._crash_point = crash_point
         self._topic = kafka.events_topic
         self._settings = collector
         self._waiting = 0
@@ -106,6 +110,8 @@ class KafkaSink:
     def _send(self, events: Sequence[Event], reports: "_Reports") -> None:
         for event in events:
             future = self._producer.send(self._topic, value=event.value, key=event.key)
+            if self._crash_point is CrashPoint.PRODUCED:
+                future.add_callback(lambda _: crash_at(CrashPoint.PRODUCED, self._crash_point))
             future.add_callback(reports.add)
             future.add_errback(reports.fail)
 

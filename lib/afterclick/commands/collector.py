@@ -22,5 +22,6 @@ def collector(
     from afterclick.settings import load_settings
 
     settings = load_settings(environment)
-    app = create_app(settings, KafkaSink(settings.kafka, settings.collector), lambda: datetime.now(UTC))
+    sink = KafkaSink(settings.kafka, settings.collector, settings.faults.crash_point)
+    app = create_app(settings, sink, lambda: datetime.now(UTC))
     run_http(app, settings.collector.host, settings.collector.port)

@@ -18,6 +18,13 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 from pyspark.sql.types import StructType
 
+from afterclick.crash_points import (
+    CrashPoint,
+    crash_after_commit,
+    crash_after_table,
+    crash_around,
+    crash_while_writing,
+)
 from afterclick.errors import SchemaMismatchError, SettingsError
 from afterclick.schemas import TABLES
 from afterclick.settings import Settings
@@ -64,8 +71,10 @@ def append_once(rows: DataFrame, settings: Settings, *, query: str, table: str, 
     path = table_path(settings, table)
     writer = rows.write.format("delta").mode("append")
     writer = writer.option("txnAppId", transaction_id(settings, query, table)).option("txnVersion", batch_id)
-    with table_lock(path):
+    point = settings.faults.crash_point
+    with table_lock(path), crash_while_writing(CrashPoint.INSIDE_WRITE, path, point if table == "events" else None):
         writer.save(path)
+    crash_after_table(table, point)
 
 
 def transaction_id(settings: Settings, query: str, table: str) -> str:
@@ -115,8 +124,10 @@ def start_stream(
     generation(settings, name)
     _hold_checkpoint(settings, name)
     rows.sparkSession.sparkContext.setLocalProperty("spark.scheduler.pool", pool)
-    writer = rows.writeStream.queryName(name).foreachBatch(write_batch)
-    writer = writer.option("checkpointLocation", f"{settings.storage.checkpoints}/{name}")
+    checkpoint = f"{settings.storage.checkpoints}/{name}"
+    writer = rows.writeStream.queryName(name).foreachBatch(crash_around(write_batch, settings.faults.crash_point))
+    writer = writer.option("checkpointLocation", checkpoint)
+    crash_after_commit(name, checkpoint, settings.faults.crash_point)
     query = writer.trigger(processingTime=f"{trigger_ms} milliseconds").start()
     logger.info("query started name=%s trigger_ms=%d pool=%s", name, trigger_ms, pool)
     return query

@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import redis
 
+from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD, History
 from afterclick.setting_sections import RedisSettings
@@ -99,7 +100,9 @@ class ListUpdate(NamedTuple):
     fence: Fence
 
 
-def connect(settings: RedisSettings, *, patience: float = _STREAM_PATIENCE) -> "RedisStore":
+def connect(
+    settings: RedisSettings, *, patience: float = _STREAM_PATIENCE, crash_point: CrashPoint | None = None
+) -> "RedisStore":
     """Return a store; it connects at the first command.
 
     Parameters
@@ -107,7 +110,8 @@ def connect(settings: RedisSettings, *, patience: float = _STREAM_PATIENCE) -> "
     patience
         Times ``timeout_seconds`` to wait for one round trip; 1 for the API.
     """
-    return RedisStore(_client(settings.url.get_secret_value(), settings.timeout_seconds * patience), settings)
+    client = _client(settings.url.get_secret_value(), settings.timeout_seconds * patience)
+    return RedisStore(client, settings, crash_point)
 
 
 @lru_cache(maxsize=4)
@@ -122,8 +126,9 @@ class RedisStore:
     Every method raises `StoreUnavailableError` when Redis cannot be reached or refuses.
     """
 
-    def __init__(self, client: redis.Redis, settings: RedisSettings) -> None:
+    def __init__(self, client: redis.Redis, settings: RedisSettings, crash_point: CrashPoint | None = None) -> None:
         self._client = client
+        self._crash_point = crash_point
         self._settings = settings
         self._prefix = settings.prefix
 
@@ -146,6 +151,8 @@ class RedisStore:
         """
         pipeline = self._client.pipeline(transaction=False)
         day = 86_400
+        if self._crash_point is CrashPoint.HALF_PIPELINE:
+            updates = updates[: (len(updates) + 1) // 2]
         for subject_id, history, top, fence in updates:
             keys = (
                 history_key(self._prefix, subject_id),
@@ -156,7 +163,9 @@ class RedisStore:
             encoded = msgspec.msgpack.encode(top) if top else b""
             pipeline.eval(_WRITE_SCRIPT, 2, *keys, *arguments, encoded, self._settings.list_ttl_days * day)
         with _translated():
-            return [int(answer) for answer in pipeline.execute()]
+            answers = [int(answer) for answer in pipeline.execute()]
+        crash_at(CrashPoint.HALF_PIPELINE, self._crash_point)
+        return answers
 
     def read_list(self, subject_id: str) -> tuple[str | None, TopList | None]:
         """Return the served version and the subject's list of that version, if any."""

@@ -74,6 +74,16 @@ def stop_process(folder: Path, name: str, *, seconds: float = 20.0) -> bool:
     return pid is not None
 
 
+def kill_process(folder: Path, name: str, *, seconds: float = 20.0) -> bool:
+    """End our process `name` by SIGKILL, as a crash would; False when there was none."""
+    pid = running_pid(folder, name)
+    if pid is not None:
+        process = psutil.Process(pid)
+        process.kill()
+        process.wait(seconds)
+    return pid is not None
+
+
 def wait_for_port(name: str, port: int, folder: Path, *, seconds: float = 30.0) -> None:
     """Wait until our process listens.
 

@@ -8,11 +8,14 @@ from typing import Any
 
 import redis.asyncio
 from redis import RedisError
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from afterclick.connectors.redis_store import TopList, decode_list, list_key, pointer_key, popular_key
 from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
 from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
+from afterclick.serving.circuit_breaker import CircuitBreaker
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -26,9 +29,14 @@ class ListReader:
         self._prefix = settings.redis.prefix
         timeout = settings.redis.timeout_seconds
         url = settings.redis.url.get_secret_value()
+        # One new attempt at once, for connections that a restart of Redis cut; the client's own ten with pauses would
+        # keep a request for seconds.
+        once = Retry(NoBackoff(), 1)
         self._client = redis.asyncio.Redis.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2
+            url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, retry=once
         )
+        rules = settings.serving
+        self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
 
     async def read_list(self, subject_id: str) -> TopList | None:
@@ -37,16 +45,27 @@ class ListReader:
         Raises
         ------
         StoreUnavailableError
-            If Redis does not answer in time.
+            If Redis does not answer within ``redis.timeout_seconds``, or has not done so lately.
         """
+        if not self._breaker.may_ask():
+            message = "Redis did not answer lately and is not asked now"
+            raise StoreUnavailableError(message)
+        limit = self._settings.redis.timeout_seconds
         try:
-            version: Any = await self._client.get(pointer_key(self._prefix))
-            if version is None:
-                return None
-            value: Any = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
+            async with asyncio.timeout(limit):
+                found = await self._read_list(subject_id)
         except (RedisError, OSError, TimeoutError) as error:
-            message = f"Redis did not answer within {self._settings.redis.timeout_seconds} s: {error!r}"
+            self._breaker.failed()
+            message = f"Redis did not answer within {limit} s: {error!r}"
             raise StoreUnavailableError(message) from error
+        self._breaker.succeeded()
+        return found
+
+    async def _read_list(self, subject_id: str) -> TopList | None:
+        version: Any = await self._client.get(pointer_key(self._prefix))
+        if version is None:
+            return None
+        value: Any = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
         return decode_list(value) if value else None
 
     def popular(self) -> TopList:

@@ -1,0 +1,145 @@
+"""Redis killed, slow, full or wiped: the API always has a list in bounded time, the streams recover or fail loudly."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import redis
+from fastapi.testclient import TestClient
+
+from afterclick.connectors import redis_store
+from afterclick.connectors.redis_store import Fence
+from afterclick.errors import StoreUnavailableError
+from afterclick.local.processes import free_port, kill_process, running_pid, stop_process
+from afterclick.local.valkey import start_valkey
+from afterclick.models import save_model
+from afterclick.recommendations import update_lists
+from afterclick.served_model import model_folder, read_recommender
+from afterclick.serving.app import create_app
+from afterclick.settings import Settings, load_settings
+from builders import make_model, subject
+from conftest import installation_variables
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Settings]:
+    """Return settings of a server of this test's own, with one person's list."""
+    port = free_port()
+    start_valkey(tmp_path, port=port)
+    variables = installation_variables(tmp_path / "state", AFTERCLICK_REDIS__URL=f"redis://127.0.0.1:{port}/0")
+    settings = load_settings("local", variables=variables)
+    save_model(make_model(items=30), model_folder(settings, "v1"))
+    update(settings, "item-3")
+    store = redis_store.connect(settings.redis)
+    store.write_popular(read_recommender(settings, "v1").popular(1))
+    store.switch_version("v1")
+    yield settings
+    pid = running_pid(tmp_path, "valkey")
+    if pid:
+        os.kill(pid, signal.SIGCONT)
+    stop_process(tmp_path, "valkey")
+
+
+def update(settings: Settings, item: str, event_ms: int = 5) -> None:
+    row = {
+        "subject_id": [subject("ada")], "item_id": [item], "event_type": ["view"],
+        "event_ms": [event_ms], "received_ms": [1000],
+    }  # fmt: skip
+    store, recommender = redis_store.connect(settings.redis), read_recommender(settings, "v1")
+    update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, event_ms), now_ms=2000)
+
+
+def pid_of(tmp_path: Path) -> int:
+    pid = running_pid(tmp_path, "valkey")
+    assert pid
+    return pid
+
+
+def port_of(settings: Settings) -> int:
+    return int(settings.redis.url.get_secret_value().rsplit(":", 1)[1].split("/")[0])
+
+
+def ask(client: TestClient, times: int = 1) -> tuple[set[int], set[str], float]:
+    """Return statuses, sources and the longest answer in seconds."""
+    statuses, sources, longest = set(), set(), 0.0
+    for _ in range(times):
+        begun = time.monotonic()
+        answer = client.get("/v1/recommendations/ada")
+        longest = max(longest, time.monotonic() - begun)
+        statuses.add(answer.status_code)
+        sources.add(answer.json()["source"])
+    return statuses, sources, longest
+
+
+def test_api_answers_popular_while_redis_is_dead_and_personal_when_it_is_back(own: Settings, tmp_path: Path) -> None:
+    with TestClient(create_app(own)) as client:
+        assert ask(client)[1] == {"fold_in"}
+        kill_process(tmp_path, "valkey")
+        statuses, sources, longest = ask(client, 50)
+        assert (statuses, sources) == ({200}, {"popular"})
+        assert longest < 2 * own.redis.timeout_seconds
+
+        start_valkey(tmp_path, port=port_of(own))
+        time.sleep(own.serving.breaker_open_seconds)
+
+        assert ask(client)[:2] == ({200}, {"fold_in"})
+
+
+def test_api_waits_the_time_out_only_until_the_breaker_opens_when_redis_hangs(own: Settings, tmp_path: Path) -> None:
+    rules = own.serving
+    with TestClient(create_app(own)) as client:
+        ask(client)
+        os.kill(pid_of(tmp_path), signal.SIGSTOP)
+        statuses, _, longest = ask(client, rules.breaker_failures)
+        assert statuses == {200}
+        assert longest < own.redis.timeout_seconds + 0.15
+
+        statuses, sources, longest = ask(client, 20)
+        assert (statuses, sources) == ({200}, {"popular"})
+        assert longest < 0.1
+
+        os.kill(pid_of(tmp_path), signal.SIGCONT)
+        time.sleep(rules.breaker_open_seconds)
+        assert ask(client)[:2] == ({200}, {"fold_in"})
+
+
+def test_writer_fails_loudly_and_api_goes_on_when_redis_is_full(own: Settings) -> None:
+    client = redis.Redis.from_url(own.redis.url.get_secret_value())
+    used = int(client.info("memory")["used_memory"])
+    client.config_set("maxmemory", used // 2)
+
+    with pytest.raises(StoreUnavailableError, match=r"maxmemory.*'Redis is down'"):
+        update(own, "item-4", 6)
+    with TestClient(create_app(own)) as api:
+        assert ask(api)[:2] == ({200}, {"fold_in"})
+
+    client.config_set("maxmemory", 0)
+    update(own, "item-4", 6)
+
+
+def test_writer_recovers_by_itself_when_redis_is_away_for_a_moment(own: Settings, tmp_path: Path) -> None:
+    kill_process(tmp_path, "valkey")
+    start_valkey(tmp_path, port=port_of(own))
+
+    update(own, "item-4", 6)
+
+    history = redis_store.connect(own.redis).read_histories([subject("ada")])[0]
+    assert history.records["event_ms"].tolist() == [5, 6]
+
+
+def test_writer_fails_loudly_when_redis_stays_away(own: Settings, tmp_path: Path) -> None:
+    kill_process(tmp_path, "valkey")
+
+    with pytest.raises(StoreUnavailableError, match="'Redis is down'"):
+        update(own, "item-4", 6)
+
+
+def test_api_gives_the_popular_list_when_redis_was_wiped(own: Settings) -> None:
+    with TestClient(create_app(own)) as client:
+        redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
+
+        assert ask(client)[:2] == ({200}, {"popular"})
