@@ -14,11 +14,13 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors.delta_tables import stop_between_batches
 from afterclick.local.jars import default_cache_dir, spark_jars
-from afterclick.query_metrics import BatchLogger
+from afterclick.query_metrics import BatchWatcher
 from afterclick.settings import Settings, load_settings
 from afterclick.spark_session import build_spark
 
 logger = logging.getLogger(__name__)
+_LOOK_SECONDS = 0.5
+"""Between two looks at the queries: batches take 50 ms or more, and Spark remembers the last 32 (conf/base.yaml)."""
 
 
 @contextmanager
@@ -31,7 +33,6 @@ def job_context(
     logger.info("settings %s", settings)
     jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
     spark = build_spark(name, settings.spark, jars=jars)
-    spark.streams.addListener(BatchLogger())
     try:
         yield spark, settings
     finally:
@@ -70,12 +71,17 @@ def run_stream(*queries: StreamingQuery) -> int:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
+    watchers = [BatchWatcher(query) for query in queries]
     while not stopping and all(query.isActive for query in queries):
-        time.sleep(0.2)
+        for watcher in watchers:
+            watcher.log_finished()
+        time.sleep(_LOOK_SECONDS)
     failures = [error for query in queries if (error := query.exception()) is not None]
     for query in queries:
         if query.isActive:
             stop_between_batches(query)
+    for watcher in watchers:
+        watcher.log_finished()
     for error in failures:
         _log_failure(error)
     return 1 if failures or not stopping else 0

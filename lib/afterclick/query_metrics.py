@@ -2,9 +2,10 @@
 
 import logging
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from pyspark.sql.streaming.listener import StreamingQueryListener
+from pyspark.sql.streaming.listener import StreamingQueryProgress
+from pyspark.sql.streaming.query import StreamingQuery
 
 logger = logging.getLogger(__name__)
 _LINE = re.compile(r"batch done query=(\S+) batch_id=(\d+) began_at=(\S+) rows=(\d+) ms=(\d+) write_ms=(\d+)")
@@ -21,33 +22,39 @@ class BatchReport(NamedTuple):
     write_ms: int
 
 
-class BatchLogger(StreamingQueryListener):
-    """Logs every batch that had rows."""
+class BatchWatcher:
+    """Sees each finished micro-batch of a query once, by asking the query for its recent progress.
 
-    def onQueryStarted(self, event: Any) -> None:  # noqa: N802 - Spark's name
-        """Do nothing: `start_stream` has said so."""
+    Notes
+    -----
+    Not a `StreamingQueryListener`: pyspark unpacks every event attribute by attribute through py4j, whether we read
+    it or not, and that took 0.4 of a core at seven batches a second (docs/decisions/0007-batch-reports.md). Spark keeps
+    ``spark.sql.streaming.numRecentProgressUpdates`` batches, so ask more often than that many can end.
+    """
 
-    def onQueryProgress(self, event: Any) -> None:  # noqa: N802
-        """Log one batch."""
-        progress = event.progress
-        if not progress.numInputRows:
-            return
-        durations = progress.durationMs
-        logger.info(
-            "batch done query=%s batch_id=%d began_at=%s rows=%d ms=%d write_ms=%d",
-            progress.name,
-            progress.batchId,
-            progress.timestamp,
-            progress.numInputRows,
-            durations.get("triggerExecution", 0),
-            durations.get("addBatch", 0),
-        )
+    def __init__(self, query: StreamingQuery) -> None:
+        self._query = query
+        self._last = -1
 
-    def onQueryIdle(self, event: Any) -> None:  # noqa: N802
-        """Do nothing."""
+    def log_finished(self) -> None:
+        """Log every batch with rows that ended since the last call."""
+        for progress in self._query.recentProgress:
+            if progress.batchId > self._last:
+                self._last = progress.batchId
+                if progress.numInputRows:
+                    _log_batch(progress)
 
-    def onQueryTerminated(self, event: Any) -> None:  # noqa: N802
-        """Do nothing: `run_stream` says so."""
+
+def _log_batch(progress: StreamingQueryProgress) -> None:
+    logger.info(
+        "batch done query=%s batch_id=%d began_at=%s rows=%d ms=%d write_ms=%d",
+        progress.name,
+        progress.batchId,
+        progress.timestamp,
+        progress.numInputRows,
+        progress.durationMs.get("triggerExecution", 0),
+        progress.durationMs.get("addBatch", 0),
+    )
 
 
 def read_reports(log: str, query: str) -> list[BatchReport]:

@@ -19,7 +19,6 @@ COVERED_BY = {
     "job_runner": "test_event_to_recommendation",
     "consent_filter": "test_event_fates",
     "pseudonyms": "test_segment_messages",
-    "query_metrics": "test_freshness",
     "popular_list": "test_serving_app",
     "served_model": "test_model_registry",
     "interactions": "test_update_recommendations",
