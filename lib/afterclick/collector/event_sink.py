@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
-from afterclick.collector.segment_messages import Event
+from afterclick.collector.messages import Event
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import CollectorSettings, KafkaSettings

@@ -17,7 +17,7 @@ def serve(environment: Environment = None) -> None:
     from afterclick.settings import load_settings
 
     settings = load_settings(environment)
-    run_http(create_app(settings), settings.serving.host, settings.serving.port)
+    run_http(create_app(settings), settings.serving)
 
 
 def rebuild_cache(

@@ -1,0 +1,76 @@
+"""CloudEvents 1.0 -> messages.
+
+``type`` names the event (its last part: ``com.shop.product_viewed``), ``source`` and ``id`` make its id, ``time`` is when
+it happened, ``subject`` the known person unless `data` has ``userId`` or ``anonymousId``. `data` is a Segment message
+(``properties``, ``context``) or just the properties, beside which ``context`` is read too.
+
+References
+----------
+CloudEvents specification 1.0.2, JSON format and HTTP protocol binding.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+
+from afterclick.collector.messages import Context, Identifier, Json, Message, Refused, own_id
+
+_VERSION_SUFFIX = re.compile(r"\.v\d+$")
+_LONGEST_ID = 128
+_PREFIX = "ce-"
+
+
+class _CloudEvent(msgspec.Struct):
+    specversion: str
+    id: str
+    source: str
+    type: str
+    subject: str | None = None
+    time: str | None = None
+    data: Any = None
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    user_id: Identifier = None
+    anonymous_id: Identifier = None
+    properties: Json | None = None
+    context: Context | None = None
+
+
+def decode_cloud_event(raw: bytes) -> Message:
+    """Return the message of one structured CloudEvent.
+
+    Raises
+    ------
+    Refused
+        If a required attribute is missing, or its data is not an object.
+    """
+    try:
+        event = msgspec.json.decode(raw, type=_CloudEvent)
+        data = msgspec.convert(event.data or {}, type=_Data)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise Refused("wrong_types", f"the message does not fit CloudEvents 1.0: {error}") from error
+    if not event.specversion.startswith("1."):
+        raise Refused("wrong_types", f"specversion {event.specversion[:40]!r} is not 1.0")
+    identity = f"{event.source}/{event.id}"
+    has_person = data.user_id or data.anonymous_id
+    return Message(
+        type="track",
+        event=_VERSION_SUFFIX.sub("", event.type).rpartition(".")[2],
+        user_id=data.user_id if has_person else event.subject,
+        anonymous_id=data.anonymous_id,
+        message_id=identity if len(identity) <= _LONGEST_ID else own_id(identity.encode("utf-8", "surrogatepass")),
+        properties=data.properties if data.properties is not None else event.data,
+        context=data.context,
+        original_timestamp=event.time,
+    )
+
+
+def binary_to_structured(headers: Mapping[str, str], body: bytes) -> bytes:
+    """Return a binary-mode request as one structured event; raises `msgspec.DecodeError` when its data is not JSON."""
+    attributes = {name.removeprefix(_PREFIX): unquote(value) for name, value in headers.items() if name.startswith(_PREFIX)}
+    data = msgspec.json.decode(body, type=msgspec.Raw) if body.strip() else msgspec.Raw(b"null")
+    return msgspec.json.encode({**attributes, "data": data})

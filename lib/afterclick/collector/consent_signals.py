@@ -1,0 +1,91 @@
+"""What a message says about its person's consent.
+
+For each purpose the first of these that speaks of it decides; nobody speaks: denied.
+
+1. ``Sec-GPC: 1`` of the browser denies personalisation.
+2. The site's own categories: ``context.consent.categoryPreferences`` (Segment), ``context.consentManagement`` (RudderStack).
+3. The IAB TCF string, ``context.consent.tcString``. One that cannot be read denies everything.
+4. Google consent mode, ``context.consent.google``: ``granted`` or ``denied`` per storage type.
+
+Inside one source a denial outweighs a grant.
+"""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from afterclick.collector.messages import Arrival, Context, Json, Message
+from afterclick.collector.tcf import TcfError, decode_purposes
+from afterclick.setting_sections import CollectorSettings
+from afterclick.vocabulary import Purpose
+
+Verdict = bool | None
+
+TCF_PURPOSES = {Purpose.ANALYTICS: (1, 8), Purpose.PERSONALISATION: (1, 5, 6)}
+"""Store on a device, measure content performance; create profiles for and select personalised content."""
+GOOGLE_TYPES = {
+    Purpose.ANALYTICS: ("analytics_storage",),
+    Purpose.PERSONALISATION: ("personalization_storage", "ad_personalization"),
+}
+"""Consent mode, version 2; ``ad_personalization`` counts where it is sent."""
+
+
+def granted_purposes(message: Message, arrival: Arrival, settings: CollectorSettings) -> list[str]:
+    """Return the purposes that the person granted; unknown is denied."""
+    context = _speaking(message.context) or _speaking(arrival.context)
+    if context is None:
+        return []
+    sources = _sources(context, arrival, settings)
+    return [purpose.value for purpose in Purpose if _first_verdict(purpose, sources)]
+
+
+def _speaking(context: Context | None) -> Context | None:
+    return context if context and (context.consent or context.consent_management) else None
+
+
+def _sources(context: Context, arrival: Arrival, settings: CollectorSettings) -> list[Callable[[Purpose], Verdict]]:
+    consent = context.consent or {}
+    choices = _choices(consent, context.consent_management or {})
+    return [
+        lambda purpose: False if arrival.opts_out and purpose is Purpose.PERSONALISATION else None,
+        lambda purpose: _verdict(choices.get(name) for name in settings.consent_categories.get(purpose, ())),
+        lambda purpose: _tcf_verdict(consent.get("tcString"), purpose, arrival.received_at),
+        lambda purpose: _google_verdict(consent.get("google"), purpose),
+    ]
+
+
+def _first_verdict(purpose: Purpose, sources: Iterable[Callable[[Purpose], Verdict]]) -> bool:
+    return next((said for source in sources if (said := source(purpose)) is not None), False)
+
+
+def _choices(consent: Json, management: Json) -> Json:
+    """Return the site's categories with True or False; anything else that is said of one is no grant."""
+    preferences = consent.get("categoryPreferences")
+    choices = dict(preferences) if isinstance(preferences, dict) else {}
+    for name, choice in (("allowedConsentIds", True), ("deniedConsentIds", False)):
+        named = management.get(name)
+        if isinstance(named, list):
+            choices.update({category: choice for category in named if isinstance(category, str)})
+    return choices
+
+
+def _verdict(said: Iterable[Any]) -> Verdict:
+    heard = [value for value in said if value is not None]
+    return all(value is True for value in heard) if heard else None
+
+
+def _tcf_verdict(text: Any, purpose: Purpose, now: datetime) -> Verdict:
+    if text is None:
+        return None
+    try:
+        allowed = decode_purposes(text, now)
+    except TcfError:
+        return False
+    return allowed.issuperset(TCF_PURPOSES[purpose])
+
+
+def _google_verdict(states: Any, purpose: Purpose) -> Verdict:
+    if not isinstance(states, dict):
+        return None
+    said = [states.get(name) for name in GOOGLE_TYPES[purpose]]
+    return _verdict(state == "granted" for state in said if state is not None)

@@ -1,0 +1,136 @@
+"""A message -> the fields of `schemas.EVENT_MESSAGE`: time, items, page and device.
+
+A wrong price or time goes through as it is, and the jobs' suite quarantines it with its raw bytes.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import urlsplit
+
+from afterclick.collector.devices import device_type, ip_prefix, is_bot
+from afterclick.collector.event_names import event_type
+from afterclick.collector.messages import Arrival, Context, Json, Message, Moment, as_text, iso, own_id
+from afterclick.vocabulary import ITEM_EVENT_TYPES, LIST_EVENT_TYPES, EventType
+
+
+def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival) -> Json:
+    """Return every field but the subject and the consent."""
+    properties = message.properties or {}
+    kind = event_type(call, message.event)
+    context = message.context or arrival.context or Context()
+    library = (context.library or {}).get("name")
+    return {
+        "event_id": as_text(message.message_id) or own_id(raw),
+        "event_type": kind.value,
+        "event_name": message.event or message.name,
+        "event_at": corrected_time(message, arrival.sent_at, arrival.received_at),
+        "received_at": iso(arrival.received_at),
+        "items": _items_of(kind, properties),
+        "order_id": as_text(_first(properties, "order_id", "orderId", "transaction_id")),
+        "currency": properties.get("currency"),
+        **_page_fields(context, properties),
+        **_device_fields(context, arrival),
+        **(_engagement_fields(properties) if kind is EventType.ENGAGEMENT else _NO_ENGAGEMENT),
+        "form_id": as_text(_first(properties, "form_id", "formId", "form_name")) if kind is EventType.FORM else None,
+        "source": library if isinstance(library, str) else "segment",
+        "rejected_reason": None,
+    }
+
+
+def corrected_time(message: Message, sent_at: Moment, received_at: datetime) -> str:
+    """Return when it happened by our clock: ``received - (sent - original)``.
+
+    A time that cannot be read is passed on as it is: the suite quarantines it.
+
+    References
+    ----------
+    Segment spec, "Timestamps in Segment".
+    """
+    original = message.original_timestamp or message.timestamp
+    if original is None:
+        return iso(received_at)
+    happened, sent = _read_time(original), _read_time(message.sent_at or sent_at)
+    if happened is None:
+        return str(original)
+    try:
+        return iso(received_at - (sent - happened) if sent else happened)
+    except OverflowError:
+        return str(original)
+
+
+_NO_ENGAGEMENT: Json = {"dwell_ms": None, "scroll_percent": None}
+
+
+def _engagement_fields(properties: Json) -> Json:
+    return {
+        "dwell_ms": _first(properties, "dwell_ms", "engagement_time_msec"),
+        "scroll_percent": _first(properties, "scroll_percent", "percent_scrolled"),
+    }
+
+
+def _page_fields(context: Context, properties: Json) -> Json:
+    page = context.page or {}
+    campaign = (context.campaign or {}).get("name")
+    return {
+        "page_path": page.get("path") or properties.get("path"),
+        "referrer_host": _host(page.get("referrer") or properties.get("referrer")),
+        "campaign": campaign if isinstance(campaign, str) else None,
+    }
+
+
+def _device_fields(context: Context, arrival: Arrival) -> Json:
+    user_agent = context.user_agent or arrival.user_agent
+    return {
+        "device_type": device_type(user_agent, context.device),
+        "is_bot": is_bot(user_agent) if user_agent else None,
+        "ip_prefix": ip_prefix(context.ip or arrival.ip),
+    }
+
+
+def _items_of(kind: EventType, properties: Json) -> Any:
+    products = _first(properties, "products", "items")
+    if kind not in ITEM_EVENT_TYPES and not (kind in LIST_EVENT_TYPES and (products or _item_id(properties))):
+        return None
+    if products is None:
+        return [_item(properties)]
+    return (
+        [_item(product) if isinstance(product, dict) else product for product in products]
+        if isinstance(products, list)
+        else products
+    )
+
+
+def _item(product: Json) -> Json:
+    return {
+        "item_id": as_text(_item_id(product)),
+        "quantity": product.get("quantity"),
+        "price": product.get("price"),
+    }
+
+
+def _item_id(product: Json) -> Any:
+    return _first(product, "product_id", "productId", "item_id", "id", "sku")
+
+
+def _first(properties: Json, *names: str) -> Any:
+    return next((properties[name] for name in names if properties.get(name) is not None), None)
+
+
+def _host(url: Any) -> str | None:
+    """Return only the host of a referrer: its path may name a person."""
+    if not isinstance(url, str) or not url:
+        return None
+    try:
+        return urlsplit(url).hostname
+    except ValueError:
+        return None
+
+
+def _read_time(value: Moment) -> datetime | None:
+    try:
+        if isinstance(value, int | float):
+            return datetime.fromtimestamp(value / 1000, UTC)
+        moment = datetime.fromisoformat(value or "")
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment if moment.tzinfo else None

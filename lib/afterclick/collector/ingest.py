@@ -1,0 +1,215 @@
+"""One ingest request: body, write key, rate, messages, Kafka, answer."""
+
+import base64
+import binascii
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from fastapi import Request
+from fastapi.responses import JSONResponse, Response
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from afterclick.access_keys import AccessKey, KeyRing, Scope
+from afterclick.collector.event_sink import EventSink, OverloadedError
+from afterclick.collector.inspector import Inspector
+from afterclick.collector.messages import Arrival, Event, Refused, refusal
+from afterclick.collector.rate_limits import RateLimits
+from afterclick.collector.request_bodies import BodyError, read_body
+from afterclick.collector.segment_messages import read_message
+from afterclick.collector.wire_formats import Opened, Opener
+from afterclick.crash_points import CrashPoint, crash_at
+from afterclick.errors import StoreUnavailableError
+from afterclick.settings import Settings
+
+
+class Metrics:
+    """What Prometheus reads."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.events = Counter(
+            "afterclick_collector_events", "Events by what became of them.", ["fate"], registry=self.registry
+        )
+        self.refused = Counter(
+            "afterclick_collector_refused_requests",
+            "Requests that left no event, by status.",
+            ["status"],
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "afterclick_collector_request_seconds", "Time to answer an ingest request.", registry=self.registry
+        )
+        for fate in ("accepted", "no_consent", "rejected"):
+            self.events.labels(fate)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What an ingest request is answered with."""
+
+    settings: Settings
+    sink: EventSink
+    keys: KeyRing
+    clock: Callable[[], datetime]
+    metrics: Metrics
+    inspector: Inspector | None = None
+
+
+class Ingest:
+    """Takes one request and answers 200 only when Kafka has its events."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._settings = parts.settings.collector
+        self._pseudonym_key = parts.settings.privacy.pseudonym_key.get_secret_value().encode()
+        self._rates = RateLimits(self._settings.events_per_second)
+        self._origins = frozenset(self._settings.allowed_origins)
+
+    async def take(self, request: Request, opener: Opener, *, call: str | None = None, limit: int) -> Response:
+        """Answer 200 when every usable message is durable, and say which were not usable.
+
+        Parameters
+        ----------
+        call
+            Message type when the path says it.
+        limit
+            Largest body in bytes that is accepted.
+        """
+        with self._parts.metrics.seconds.time():
+            answer = await self._take(request, opener, call, limit)
+        if answer.status_code != 200:  # noqa: PLR2004
+            self._parts.metrics.refused.labels(str(answer.status_code)).inc()
+        return answer
+
+    async def _take(self, request: Request, opener: Opener, call: str | None, limit: int) -> Response:
+        if not self._is_allowed_origin(request.headers.get("origin")):
+            return refuse(403, "pages of this origin may not send events; collector.allowed_origins lists those that may")
+        arrival = _arrival(request, self._parts.clock(), call)
+        try:
+            body = await read_body(request, limit, self._settings)
+        except BodyError as error:
+            return refuse(error.status, str(error), close=True)
+        if len(body) > limit:
+            return await self._refuse_whole(request, body, "body_too_large", f"the request has more than {limit} bytes", arrival)
+        try:
+            opened = opener(request, body, arrival)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return await self._refuse_whole(request, body, "not_json", f"the body is not a JSON message or batch: {error}", arrival)
+        except RecursionError:
+            return await self._refuse_whole(request, body, "too_deep", "the body is not a JSON message or batch: nested too deep", arrival)
+        return await self._publish(request, opened)
+
+    async def _publish(self, request: Request, opened: Opened) -> Response:
+        key = self._key(request, opened.write_key)
+        if key is None:
+            return _unknown_key()
+        if len(opened.messages) > self._settings.max_batch_events:
+            told = f"the batch has {len(opened.messages)} messages, at most {self._settings.max_batch_events} are accepted"
+            return await self._refuse_whole(request, opened.messages[0], "batch_too_long", told, opened.arrival, key)
+        now = opened.arrival.received_at.timestamp()
+        if wait := self._rates.seconds_to_wait(key.key_id, len(opened.messages), key.events_per_second, now):
+            return refuse(429, "this key sends faster than it may", retry_after=wait)
+        events, rejected = self._read(opened)
+        if failure := await self._deliver([*events, *(stub for stub, _ in rejected)]):
+            return failure
+        self._count(
+            accepted=len(events), no_consent=len(opened.messages) - len(events) - len(rejected), rejected=len(rejected)
+        )
+        told_of = [told for _, told in rejected]
+        if rejected and len(rejected) == len(opened.messages):
+            return JSONResponse({"success": False, "error": told_of[0]["message"], "rejected": told_of}, 400)
+        return JSONResponse({"success": True, "rejected": told_of} if rejected else {"success": True})
+
+    def _read(self, opened: Opened) -> tuple[list[Event], list[tuple[Event, dict[str, Any]]]]:
+        events: list[Event] = []
+        rejected: list[tuple[Event, dict[str, Any]]] = []
+        for index, raw in enumerate(opened.messages):
+            try:
+                event = read_message(raw, opened.arrival, self._settings, self._pseudonym_key)
+            except Refused as refused:
+                told = {"index": index, "reason": refused.reason, "message": str(refused)}
+                rejected.append((refusal(raw, refused.reason, opened.arrival), told))
+                self._inspect_bad(raw, refused.reason, str(refused))
+                continue
+            if event is not None:
+                events.append(event)
+        if self._parts.inspector:
+            self._parts.inspector.note_good(events, without_consent=len(opened.messages) - len(events) - len(rejected))
+        return events, rejected
+
+    async def _refuse_whole(
+        self, request: Request, body: bytes, reason: str, told: str, arrival: Arrival, key: AccessKey | None = None
+    ) -> Response:
+        """Refuse a request that is not read message by message; one stub stands for it."""
+        if key is None and self._key(request, None) is None:
+            return _unknown_key()
+        if failure := await self._deliver([refusal(body, reason, arrival)]):
+            return failure
+        self._inspect_bad(body, reason, told)
+        self._count(rejected=1)
+        return refuse(400, told)
+
+    async def _deliver(self, events: list[Event]) -> Response | None:
+        try:
+            await self._parts.sink.publish(events)
+        except OverloadedError as error:
+            return refuse(429, str(error), retry_after=1)
+        except StoreUnavailableError as error:
+            return refuse(503, str(error), retry_after=1)
+        crash_at(CrashPoint.REPORT_IN, self._parts.settings.faults.crash_point)
+        return None
+
+    def _key(self, request: Request, inside: str | None) -> AccessKey | None:
+        return self._parts.keys.find(sent_key(request, inside), Scope.INGEST, self._parts.clock())
+
+    def _is_allowed_origin(self, origin: str | None) -> bool:
+        return origin is None or "*" in self._origins or origin in self._origins
+
+    def _inspect_bad(self, raw: bytes, reason: str, told: str) -> None:
+        if self._parts.inspector:
+            self._parts.inspector.note_bad(raw, reason, told)
+
+    def _count(self, **fates: int) -> None:
+        for fate, count in fates.items():
+            self._parts.metrics.events.labels(fate).inc(count)
+
+
+def sent_key(request: Request, inside: str | None = None) -> str | None:
+    """Return the key of Basic auth (the user), of the body, or of the query, in this order."""
+    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "basic":
+        try:
+            return base64.b64decode(credentials, validate=True).partition(b":")[0].decode()
+        except (binascii.Error, ValueError):
+            return None
+    return inside or request.query_params.get("writeKey")
+
+
+def refuse(status: int, told: str, *, retry_after: int | None = None, close: bool = False) -> Response:
+    """Return an answer that says why not."""
+    headers = {"Retry-After": str(retry_after)} if retry_after else {}
+    if close:
+        headers["Connection"] = "close"
+    return JSONResponse({"success": False, "error": told}, status, headers=headers)
+
+
+def _unknown_key() -> Response:
+    return refuse(
+        401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query"
+    )
+
+
+def _arrival(request: Request, now: datetime, call: str | None) -> Arrival:
+    user_agent = request.headers.get("user-agent", "")
+    # A server's own address and user agent say nothing of the person.
+    is_browser = user_agent.startswith("Mozilla/")
+    return Arrival(
+        now,
+        call,
+        opts_out=request.headers.get("sec-gpc") == "1",
+        user_agent=user_agent if is_browser else None,
+        ip=request.client.host if is_browser and request.client else None,
+    )
