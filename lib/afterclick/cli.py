@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from afterclick import __version__
-from afterclick.commands import bench, collector, demo, history, model, serving, sessionize, stack
+from afterclick.commands import bench, collector, demo, history, keys, model, serving, sessionize, stack
 from afterclick.errors import AfterclickError
 
 app = typer.Typer(
@@ -21,6 +21,8 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="The model registry.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -34,6 +36,10 @@ app.command()(history.replay)
 app.command()(sessionize.sessionize)
 app.command()(bench.bench)
 model_app.command("list")(model.list_models)
+keys_app.command()(keys.create)
+keys_app.command("list")(keys.list_keys)
+keys_app.command()(keys.rotate)
+keys_app.command()(keys.revoke)
 
 
 @app.command()

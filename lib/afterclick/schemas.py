@@ -29,10 +29,22 @@ LINE_ITEM = _schema(
     ("price", DoubleType(), True),
 )
 
+# What an event says of the visit around it. `campaign` names what brought the visit, `device` its kind, `is_bot` whether
+# its user agent is a known crawler's; of the referrer only the host and of the address only the network (/24, /48) are
+# kept; `dwell_ms` and `scroll_percent` (0-100) say how long and how far a page was read; `form_id` which form was sent.
+_VISIT = (
+    ("campaign", StringType(), True),
+    ("referrer_host", StringType(), True),
+    ("device", StringType(), True),
+    ("is_bot", BooleanType(), True),
+    ("ip_prefix", StringType(), True),
+    ("dwell_ms", LongType(), True),
+    ("scroll_percent", DoubleType(), True),
+    ("form_id", StringType(), True),
+)
+
 # The JSON value of a message on the events topic, as the collector writes it; its key is
 # `subject_id`. Everything may be null: other producers write to the topic too, so the suite checks.
-# `campaign` names what brought the visit, `device` its kind; `dwell_ms` and `scroll_percent` (0-100) say how long and
-# how far a page was read.
 # Timestamps are ISO 8601 UTC strings. `rejected_reason` is set on the stub of a message that the
 # collector refused inside an otherwise good batch. `consent` lists the granted purposes.
 EVENT_MESSAGE = _schema(
@@ -46,10 +58,7 @@ EVENT_MESSAGE = _schema(
     ("order_id", StringType(), True),
     ("currency", StringType(), True),
     ("page_path", StringType(), True),
-    ("campaign", StringType(), True),
-    ("device", StringType(), True),
-    ("dwell_ms", LongType(), True),
-    ("scroll_percent", DoubleType(), True),
+    *_VISIT,
     ("consent", ArrayType(StringType()), True),
     ("source", StringType(), True),
     ("rejected_reason", StringType(), True),
@@ -69,10 +78,7 @@ DECODED_EVENT = _schema(
     ("order_id", StringType(), True),
     ("currency", StringType(), True),
     ("page_path", StringType(), True),
-    ("campaign", StringType(), True),
-    ("device", StringType(), True),
-    ("dwell_ms", LongType(), True),
-    ("scroll_percent", DoubleType(), True),
+    *_VISIT,
     ("consent", ArrayType(StringType()), True),
     ("source", StringType(), True),
     ("rejected_reason", StringType(), True),
@@ -85,8 +91,8 @@ DECODED_EVENT = _schema(
     ("raw_value", BinaryType(), True),
 )
 
-# One accepted event. Key and unique: `event_id`. Null: names, order, currency, page, campaign, device, dwell, scroll
-# and source the client did not send; items of events without products. Imported history has ``import:<digest>`` as
+# One accepted event. Key and unique: `event_id`. Null: names, order, currency, page, visit and source the
+# client did not send; items of events without products. Imported history has ``import:<digest>`` as
 # its topic and the number of its event in the file as its offset.
 # Partitioned by `event_date` (UTC date of `event_at`).
 EVENT = _schema(
@@ -100,10 +106,7 @@ EVENT = _schema(
     ("order_id", StringType(), True),
     ("currency", StringType(), True),
     ("page_path", StringType(), True),
-    ("campaign", StringType(), True),
-    ("device", StringType(), True),
-    ("dwell_ms", LongType(), True),
-    ("scroll_percent", DoubleType(), True),
+    *_VISIT,
     ("consent", ArrayType(StringType()), False),
     ("source", StringType(), True),
     ("topic", StringType(), True),

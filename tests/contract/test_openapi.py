@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from afterclick.collector import app as collector
-from afterclick.collector.segment_messages import Event
+from afterclick.collector.messages import Event
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
 from golden_files import assert_golden

@@ -7,7 +7,7 @@ import pytest
 from kafka import KafkaConsumer
 
 from afterclick.collector.event_sink import KafkaSink, OverloadedError
-from afterclick.collector.segment_messages import Arrival, Event, refusal
+from afterclick.collector.messages import Arrival, Event, refusal
 from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import KafkaSettings
 from afterclick.settings import Settings

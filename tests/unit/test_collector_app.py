@@ -1,9 +1,11 @@
 """The collector's answers: write key, sizes, batches, and a sink that cannot."""
 
 import base64
+import gzip
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from fastapi.testclient import TestClient
 
 from afterclick.collector.app import create_app
 from afterclick.collector.event_sink import OverloadedError
-from afterclick.collector.segment_messages import Event
+from afterclick.collector.messages import Event
 from afterclick.errors import StoreUnavailableError
 from afterclick.settings import Settings
 
@@ -166,3 +168,163 @@ def test_sink_that_cannot_makes_the_client_come_back(settings: Settings, error: 
     assert (answer.status_code, answer.headers["Retry-After"]) == (status, "1")
     assert client_of(settings, failing).get("/health/ready").status_code == 503
     assert client_of(settings, failing).get("/health/live").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/t", GOOD),
+        ("/v1/p", {**GOOD, "type": "page"}),
+        ("/v1/i", GOOD),
+        ("/v1/g", GOOD),
+        ("/v1/a", GOOD),
+        ("/v1/s", GOOD),
+        ("/v1/b", {"batch": [GOOD]}),
+        ("/v1/import", {"batch": [GOOD]}),
+        ("/beacon/v1/batch", {"batch": [GOOD]}),
+    ],
+)
+def test_other_paths_of_clients(settings: Settings, sink: MemorySink, path: str, body: Any) -> None:
+    assert post(settings, sink, path, body).status_code == 200
+    assert len(sink.events) == 1
+
+
+def test_browser_statistics_are_taken_and_let_go(settings: Settings, sink: MemorySink) -> None:
+    assert post(settings, sink, "/v1/m", {"series": []}, auth=None).status_code == 200
+    assert sink.events == []
+
+
+@pytest.mark.parametrize(
+    ("content_type", "body"),
+    [
+        ("text/plain", {"writeKey": KEY, "batch": [GOOD]}),
+        ("application/octet-stream", {"writeKey": KEY, "batch": [GOOD]}),
+    ],
+)
+def test_mobile_client_sends_gzip_without_authorization(
+    settings: Settings, sink: MemorySink, content_type: str, body: Any
+) -> None:
+    packed = gzip.compress(json.dumps(body).encode())
+    headers = {"Content-Type": content_type, "Content-Encoding": "gzip"}
+
+    assert post(settings, sink, "/v1/b", packed, auth=None, headers=headers).status_code == 200
+    assert len(sink.events) == 1
+
+
+def test_snowplow_key_is_the_app_id(settings: Settings, sink: MemorySink) -> None:
+    consent = {"schema": "iglu:x/consent/jsonschema/1-0-0", "data": CONSENT["consent"]}
+    event = {"e": "pv", "aid": KEY, "uid": "ada", "co": json.dumps({"schema": "iglu:contexts", "data": [consent]})}
+    path = "/com.snowplowanalytics.snowplow/tp2"
+
+    assert post(settings, sink, path, {"schema": "iglu:x", "data": [event]}, auth=None).status_code == 200
+    assert post(settings, sink, path, {"data": [{**event, "aid": "other"}]}, auth=None).status_code == 401
+    assert len(sink.events) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        (b'{"batch": [' + b"[" * 20_000, 400, "not a JSON message"),
+        ({"batch": [{**GOOD, "properties": json.loads("[" * 65 + "]" * 65)}]}, 400, "deeper than 64"),
+        (b'{"batch": [' + b"[" * 10_000 + b"]" * 10_000 + b"]}", 400, ""),
+        ({"batch": [GOOD] * 5_001}, 400, "more than 512000 bytes"),
+        ({"batch": [0] * 5_001}, 400, "at most 5000"),
+        (b"x" * 4_200_000, 413, "more than 4194304"),
+        ({"batch": [{**GOOD, "event": "\ud800"}]}, 400, "not a JSON message"),
+    ],
+    ids=["unclosed", "deep_message", "depth_10_000", "many_bytes", "many_messages", "huge", "half_a_character"],
+)
+def test_bounds(settings: Settings, sink: MemorySink, body: Any, status: int, told: str) -> None:
+    answer = post(settings, sink, "/v1/batch", body)
+
+    assert answer.status_code == status
+    assert told in answer.json()["error"]
+
+
+def test_a_key_that_sends_too_fast_is_told_when_to_come_back(settings: Settings, sink: MemorySink) -> None:
+    slow = settings.model_copy(update={"collector": settings.collector.model_copy(update={"events_per_second": 0.5})})
+    client = client_of(slow, sink)
+
+    answers = [client.post("/v1/track", json=GOOD, auth=(KEY, "")) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 429]
+    assert answers[1].headers["Retry-After"] == "2"
+
+
+PREFLIGHT = {
+    "Access-Control-Request-Method": "POST",
+    "Access-Control-Request-Headers": "authorization, content-type, anonymousid, sentat, x-retry-count",
+}
+
+
+def test_pages_of_allowed_origins_may_send(settings: Settings, sink: MemorySink) -> None:
+    answer = client_of(settings, sink).options("/v1/batch", headers={"Origin": "https://shop.example", **PREFLIGHT})
+
+    assert answer.status_code == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert "x-retry-count" in answer.headers["Access-Control-Allow-Headers"]
+
+
+def test_pages_of_other_origins_may_not(settings: Settings, sink: MemorySink) -> None:
+    origins = {"allowed_origins": ("https://shop.example",)}
+    strict = settings.model_copy(update={"collector": settings.collector.model_copy(update=origins)})
+    client = client_of(strict, sink)
+    foreign = {"Origin": "https://other.example"}
+
+    assert client.options("/v1/batch", headers={**foreign, **PREFLIGHT}).status_code == 400
+    assert client.post("/v1/track", json=GOOD, auth=(KEY, ""), headers=foreign).status_code == 403
+    own = client.post("/v1/track", json=GOOD, auth=(KEY, ""), headers={"Origin": "https://shop.example"})
+    assert (own.status_code, own.headers["Access-Control-Allow-Origin"]) == (200, "https://shop.example")
+    assert len(sink.events) == 1
+
+
+def test_browser_clients_get_their_settings(settings: Settings, sink: MemorySink) -> None:
+    client = client_of(settings, sink)
+
+    segment = client.get(f"/v1/projects/{KEY}/settings").json()["integrations"]["Segment.io"]
+    rudder = client.get("/sourceConfig/", auth=(KEY, "")).json()["source"]
+    assert (segment["apiHost"], segment["protocol"]) == ("testserver/v1", "http")
+    assert (rudder["writeKey"], rudder["destinations"]) == (KEY, [])
+    assert client.get("/v1/projects/other/settings").status_code == 404
+    assert client.get("/sourceConfig", params={"writeKey": "other"}).status_code == 401
+
+
+def test_browser_bundle_comes_from_its_folder_only(settings: Settings, sink: MemorySink, tmp_path: Path) -> None:
+    (tmp_path / "standalone.js").write_text("// the client")
+    (tmp_path.parent / "secret.js").write_text("// not for you")
+    bundle = {"browser_bundle": tmp_path}
+    client = client_of(settings.model_copy(update={"collector": settings.collector.model_copy(update=bundle)}), sink)
+
+    assert client.get(f"/analytics.js/v1/{KEY}/analytics.min.js").text == "// the client"
+    assert client.get("/analytics-next/bundles/standalone.js").status_code == 200
+    assert client.get("/analytics-next/bundles/..%2Fsecret.js").status_code in {404, 422}
+    assert client.get("/analytics-next/bundles/missing.js").status_code == 404
+    assert client.get("/analytics.js/v1/other/analytics.min.js").status_code == 404
+    told = client_of(settings, sink).get(f"/analytics.js/v1/{KEY}/analytics.min.js")
+    assert "collector.browser_bundle" in told.json()["error"]
+
+
+def test_page_script_is_small(settings: Settings, sink: MemorySink) -> None:
+    script = client_of(settings, sink).get("/afterclick.js")
+
+    assert "visibilitychange" in script.text
+    assert len(script.content) < 4096
+
+
+def test_inspector_shows_what_arrived(settings: Settings, sink: MemorySink) -> None:
+    client = client_of(settings, sink)
+    client.post("/v1/batch", json={"batch": [GOOD, NOBODY, DENIED]}, auth=(KEY, ""))
+
+    assert client.get("/_inspect/all").json() == {"good": 1, "bad": 1, "no_consent": 1}
+    assert client.get("/_inspect/good").json()[0]["event_type"] == "view"
+    assert client.get("/_inspect/bad").json()[0]["reason"] == "no_subject"
+    assert client.post("/_inspect/reset").json() == {"good": 0, "bad": 0, "no_consent": 0}
+    assert client.get("/_inspect/good").json() == []
+
+
+@pytest.mark.parametrize("change", [{"environment": "cluster"}, {"collector": {"inspect": False}}])
+def test_inspector_is_for_one_machine_only(settings: Settings, sink: MemorySink, change: Any) -> None:
+    rules = change.get("collector")
+    update = {"collector": settings.collector.model_copy(update=rules)} if rules else change
+
+    assert client_of(settings.model_copy(update=update), sink).get("/_inspect/all").status_code == 404

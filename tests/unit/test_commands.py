@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -11,6 +12,7 @@ from typer.testing import CliRunner
 from afterclick.cli import app
 from afterclick.commands.history import paced, segment_messages
 from afterclick.recorded_logs import read_log, read_mapping
+from conftest import installation_variables
 
 LOG = (
     "subject_id,item_id,event_at,event_type\nada,mug,2026-01-01T10:00:00Z,view\nada,cup,2026-01-01T10:30:00Z,purchase\n"
@@ -103,3 +105,25 @@ def test_paced_waits_as_the_log_says_divided_by_speed() -> None:
     messages = iter([{"originalTimestamp": at} for at in times])
 
     assert [wait for _, wait in paced(messages, 60, size=1)] == [0.0, 1.0, 0.0]
+
+
+def test_keys_are_created_rotated_and_revoked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in installation_variables(tmp_path).items():
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> dict[str, Any]:
+        return dict(json.loads(CliRunner().invoke(app, ["keys", *arguments, "--json"]).stdout))
+
+    first = run("create", "--scope", "ingest", "--scope", "read")
+    second = run("rotate", first["key_id"], "--overlap-hours", "1")
+    listed = run("list")["keys"]
+    assert [key["key_id"] for key in listed] == [first["key_id"], second["key_id"]]
+    assert [key["expires_at"] is None for key in listed] == [False, True]
+    assert second["scopes"] == ["ingest", "read"]
+    assert first["key"] not in json.dumps(listed)
+    assert run("revoke", second["key_id"]) == {"revoked": second["key_id"]}
+    assert [key["key_id"] for key in run("list")["keys"]] == [first["key_id"]]
+
+
+def test_keys_create_refuses_an_unknown_scope() -> None:
+    assert CliRunner().invoke(app, ["keys", "create", "--scope", "everything"]).exit_code == 2

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from afterclick.collector.segment_messages import Arrival, Context, Refused, granted_purposes, read_message, refusal
+from afterclick.collector.messages import Arrival, Context, Refused, refusal
+from afterclick.collector.segment_messages import read_message
 from afterclick.pseudonyms import pseudonym
 from afterclick.setting_sections import CollectorSettings
 from builders import KEY
@@ -46,6 +47,14 @@ def test_read_message_writes_every_field() -> None:
         "order_id": None,
         "currency": None,
         "page_path": None,
+        "campaign": None,
+        "referrer_host": None,
+        "device": None,
+        "is_bot": None,
+        "ip_prefix": None,
+        "dwell_ms": None,
+        "scroll_percent": None,
+        "form_id": None,
         "consent": ["analytics", "personalisation"],
         "source": "segment",
         "rejected_reason": None,
@@ -157,12 +166,6 @@ def test_read_message_takes_consent_of_the_batch_when_it_has_none() -> None:
     context = Context(consent=GRANTED["consent"])
 
     assert event_of(message(context=...), context=context)["consent"] == ["analytics", "personalisation"]
-
-
-def test_granted_purposes_are_each_their_own() -> None:
-    context = Context(consent={"categoryPreferences": {"analytics": False, "Personalization": True}})
-
-    assert granted_purposes(context, RULES.consent_categories) == ["personalisation"]
 
 
 @pytest.mark.parametrize(

@@ -24,40 +24,55 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {404: {"description": "Unknown write
 
 def add_browser_files(app: FastAPI, settings: CollectorSettings, keys: KeyRing, clock: Callable[[], datetime]) -> None:
     """Add the routes of ``@segment/analytics-next``, ``@rudderstack/analytics-js`` and our page script."""
+    routes = _Routes(settings, keys, clock)
+    unknown_key: dict[int | str, dict[str, Any]] = {401: {"description": "Unknown write key"}}
 
-    def is_known(key: str | None) -> bool:
-        return keys.find(key, Scope.INGEST, clock()) is not None
+    def add(path: str, answer: Callable[..., Any], summary: str, *, responses: Any = None) -> None:
+        app.get(path, summary=summary, responses=responses)(answer)
 
-    @app.get("/v1/projects/{write_key}/settings", summary="Settings of Segment clients", responses=_ANSWERS)
-    async def segment_settings(request: Request, write_key: str) -> Response:
-        if not is_known(write_key):
+    add("/v1/projects/{write_key}/settings", routes.segment_settings, "Settings of Segment clients", responses=_ANSWERS)
+    for path in ("/sourceConfig", "/sourceConfig/"):
+        add(path, routes.source_config, "Settings of RudderStack clients", responses=unknown_key)
+    client = "/analytics.js/v1/{write_key}/analytics.min.js"
+    add(client, routes.client, "Segment's browser client", responses=_ANSWERS)
+    add("/analytics-next/bundles/{name}", routes.part, "Parts of Segment's browser client", responses=_ANSWERS)
+    add("/afterclick.js", _page_script, "Our page script: dwell, scroll, forms")
+
+
+class _Routes:
+    def __init__(self, settings: CollectorSettings, keys: KeyRing, clock: Callable[[], datetime]) -> None:
+        self._settings = settings
+        self._keys = keys
+        self._clock = clock
+
+    async def segment_settings(self, request: Request, write_key: str) -> Response:
+        if not self._is_known(write_key):
             return refuse(404, "the write key is not known")
-        return JSONResponse(_segment_settings(write_key, _address(request, settings)))
+        return JSONResponse(_segment_settings(write_key, _address(request, self._settings)))
 
-    async def source_config(request: Request) -> Response:
+    async def source_config(self, request: Request) -> Response:
         key = sent_key(request)
-        if not is_known(key):
+        if not self._is_known(key):
             return refuse(401, "the write key is not known; send it as Basic auth user or in the query (writeKey)")
         return JSONResponse(_source_config(str(key)))
 
-    config_answers: dict[int | str, dict[str, Any]] = {401: {"description": "Unknown write key"}}
-    for path in ("/sourceConfig", "/sourceConfig/"):
-        app.get(path, summary="Settings of RudderStack clients", responses=config_answers)(source_config)
-
-    @app.get("/analytics.js/v1/{write_key}/analytics.min.js", summary="Segment's browser client", responses=_ANSWERS)
-    async def client(write_key: str) -> Response:
-        if not is_known(write_key):
+    async def client(self, write_key: str) -> Response:
+        if not self._is_known(write_key):
             return refuse(404, "the write key is not known")
-        return _bundle_file(settings, "standalone.js")
+        return _bundle_file(self._settings, "standalone.js")
 
-    @app.get("/analytics-next/bundles/{name}", summary="Parts of Segment's browser client", responses=_ANSWERS)
-    async def part(name: Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9._-]+\.js$", max_length=100)]) -> Response:
-        return _bundle_file(settings, name)
+    async def part(
+        self, name: Annotated[str, PathParameter(pattern=r"^[A-Za-z0-9._-]+\.js$", max_length=100)]
+    ) -> Response:
+        return _bundle_file(self._settings, name)
 
-    @app.get("/afterclick.js", summary="Our page script: dwell, scroll, forms")
-    async def page_script() -> Response:
-        script = files("afterclick.collector").joinpath("page_script.js").read_bytes()
-        return Response(script, media_type=_JAVASCRIPT, headers={"Cache-Control": "public, max-age=3600"})
+    def _is_known(self, key: str | None) -> bool:
+        return self._keys.find(key, Scope.INGEST, self._clock()) is not None
+
+
+async def _page_script() -> Response:
+    script = files("afterclick.collector").joinpath("page_script.js").read_bytes()
+    return Response(script, media_type=_JAVASCRIPT, headers={"Cache-Control": "public, max-age=3600"})
 
 
 def _bundle_file(settings: CollectorSettings, name: str) -> Response:

@@ -71,6 +71,8 @@ def decode_cloud_event(raw: bytes) -> Message:
 
 def binary_to_structured(headers: Mapping[str, str], body: bytes) -> bytes:
     """Return a binary-mode request as one structured event; raises `msgspec.DecodeError` when its data is not JSON."""
-    attributes = {name.removeprefix(_PREFIX): unquote(value) for name, value in headers.items() if name.startswith(_PREFIX)}
+    attributes = {
+        name.removeprefix(_PREFIX): unquote(value) for name, value in headers.items() if name.startswith(_PREFIX)
+    }
     data = msgspec.json.decode(body, type=msgspec.Raw) if body.strip() else msgspec.Raw(b"null")
     return msgspec.json.encode({**attributes, "data": data})

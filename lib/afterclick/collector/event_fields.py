@@ -81,7 +81,7 @@ def _page_fields(context: Context, properties: Json) -> Json:
 def _device_fields(context: Context, arrival: Arrival) -> Json:
     user_agent = context.user_agent or arrival.user_agent
     return {
-        "device_type": device_type(user_agent, context.device),
+        "device": device_type(user_agent, context.device),
         "is_bot": is_bot(user_agent) if user_agent else None,
         "ip_prefix": ip_prefix(context.ip or arrival.ip),
     }

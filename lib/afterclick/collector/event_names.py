@@ -11,7 +11,8 @@ events; Snowplow e-commerce actions and its older self-describing events. `docs/
 from afterclick.vocabulary import EventType
 
 NAMES: dict[EventType, tuple[str, ...]] = {
-    EventType.VIEW: ("product viewed", "viewed product", "product clicked", "clicked product", "view item", "select item", "product view"),
+    EventType.VIEW: ("product viewed", "viewed product", "product clicked", "clicked product", "view item",
+                     "select item", "product view"),
     EventType.CART: ("product added", "added product", "add to cart"),
     EventType.REMOVE_FROM_CART: ("product removed", "removed product", "remove from cart"),
     EventType.PURCHASE: ("order completed", "completed order", "purchase", "transaction"),

@@ -86,20 +86,21 @@ class Ingest:
 
     async def _take(self, request: Request, opener: Opener, call: str | None, limit: int) -> Response:
         if not self._is_allowed_origin(request.headers.get("origin")):
-            return refuse(403, "pages of this origin may not send events; collector.allowed_origins lists those that may")
+            return refuse(
+                403, "pages of this origin may not send events; collector.allowed_origins lists those that may"
+            )
         arrival = _arrival(request, self._parts.clock(), call)
         try:
             body = await read_body(request, limit, self._settings)
         except BodyError as error:
             return refuse(error.status, str(error), close=True)
         if len(body) > limit:
-            return await self._refuse_whole(request, body, "body_too_large", f"the request has more than {limit} bytes", arrival)
+            too_large = Refused("body_too_large", f"the request has more than {limit} bytes")
+            return await self._refuse_whole(self._key(request, None), body, too_large, arrival)
         try:
-            opened = opener(request, body, arrival)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            return await self._refuse_whole(request, body, "not_json", f"the body is not a JSON message or batch: {error}", arrival)
-        except RecursionError:
-            return await self._refuse_whole(request, body, "too_deep", "the body is not a JSON message or batch: nested too deep", arrival)
+            opened = _open(opener, request, body, arrival)
+        except Refused as refused:
+            return await self._refuse_whole(self._key(request, None), body, refused, arrival)
         return await self._publish(request, opened)
 
     async def _publish(self, request: Request, opened: Opened) -> Response:
@@ -107,8 +108,10 @@ class Ingest:
         if key is None:
             return _unknown_key()
         if len(opened.messages) > self._settings.max_batch_events:
-            told = f"the batch has {len(opened.messages)} messages, at most {self._settings.max_batch_events} are accepted"
-            return await self._refuse_whole(request, opened.messages[0], "batch_too_long", told, opened.arrival, key)
+            told = (
+                f"the batch has {len(opened.messages)} messages, at most {self._settings.max_batch_events} may be sent"
+            )
+            return await self._refuse_whole(key, opened.messages[0], Refused("batch_too_long", told), opened.arrival)
         now = opened.arrival.received_at.timestamp()
         if wait := self._rates.seconds_to_wait(key.key_id, len(opened.messages), key.events_per_second, now):
             return refuse(429, "this key sends faster than it may", retry_after=wait)
@@ -140,17 +143,15 @@ class Ingest:
             self._parts.inspector.note_good(events, without_consent=len(opened.messages) - len(events) - len(rejected))
         return events, rejected
 
-    async def _refuse_whole(
-        self, request: Request, body: bytes, reason: str, told: str, arrival: Arrival, key: AccessKey | None = None
-    ) -> Response:
+    async def _refuse_whole(self, key: AccessKey | None, raw: bytes, refused: Refused, arrival: Arrival) -> Response:
         """Refuse a request that is not read message by message; one stub stands for it."""
-        if key is None and self._key(request, None) is None:
+        if key is None:
             return _unknown_key()
-        if failure := await self._deliver([refusal(body, reason, arrival)]):
+        if failure := await self._deliver([refusal(raw, refused.reason, arrival)]):
             return failure
-        self._inspect_bad(body, reason, told)
+        self._inspect_bad(raw, refused.reason, str(refused))
         self._count(rejected=1)
-        return refuse(400, told)
+        return refuse(400, str(refused))
 
     async def _deliver(self, events: list[Event]) -> Response | None:
         try:
@@ -177,6 +178,15 @@ class Ingest:
             self._parts.metrics.events.labels(fate).inc(count)
 
 
+def _open(opener: Opener, request: Request, body: bytes, arrival: Arrival) -> Opened:
+    try:
+        return opener(request, body, arrival)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Refused("not_json", f"the body is not a JSON message or batch: {error}") from error
+    except RecursionError as error:
+        raise Refused("too_deep", "the body is not a JSON message or batch: it is nested too deep") from error
+
+
 def sent_key(request: Request, inside: str | None = None) -> str | None:
     """Return the key of Basic auth (the user), of the body, or of the query, in this order."""
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
@@ -197,9 +207,7 @@ def refuse(status: int, told: str, *, retry_after: int | None = None, close: boo
 
 
 def _unknown_key() -> Response:
-    return refuse(
-        401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query"
-    )
+    return refuse(401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query")
 
 
 def _arrival(request: Request, now: datetime, call: str | None) -> Arrival:

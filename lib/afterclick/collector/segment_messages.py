@@ -42,10 +42,7 @@ def read_message(raw: bytes, arrival: Arrival, settings: CollectorSettings, key:
         return None
     subject_id = _subject(message, key)
     fields = event_fields(message, call, raw, arrival)
-    try:
-        return Event(subject_id.encode(), encode(fields | {"subject_id": subject_id, "consent": granted}))
-    except UnicodeEncodeError as error:
-        raise Refused("not_unicode", "the message holds half of a surrogate pair, which is not a character") from error
+    return Event(subject_id.encode(), encode(fields | {"subject_id": subject_id, "consent": granted}))
 
 
 def _subject(message: Message, key: bytes) -> str:

@@ -110,7 +110,11 @@ def _embedded(sent: dict[str, str], plain: str, encoded: str) -> Json:
 
 def _described(frame: Any) -> tuple[str, Json]:
     """Return name and data of ``{"schema": "iglu:vendor/name/format/version", "data": {...}}``."""
-    if not isinstance(frame, dict) or not isinstance(frame.get("schema"), str) or not isinstance(frame.get("data"), dict):
+    if (
+        not isinstance(frame, dict)
+        or not isinstance(frame.get("schema"), str)
+        or not isinstance(frame.get("data"), dict)
+    ):
         raise ValueError("a self-describing JSON has no schema or no data")  # noqa: TRY004 - bad data, not a bug
     _, _, path = frame["schema"].partition(":")
     parts = path.split("/")

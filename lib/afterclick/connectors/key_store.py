@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from pathlib import Path
 
-from sqlalchemy import Column, Float, MetaData, String, Table, create_engine, insert, select, update
+from sqlalchemy import Column, Float, MetaData, String, Table, create_engine, insert, make_url, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from afterclick.access_keys import AccessKey, Scope, digest_of, new_key
@@ -34,7 +35,10 @@ class KeyStore:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = create_engine(url)
+        address = make_url(url)
+        if address.get_backend_name() == "sqlite" and address.database:
+            Path(address.database).parent.mkdir(parents=True, exist_ok=True)
+        self._engine = create_engine(address)
         with _telling("opened"):
             _METADATA.create_all(self._engine)
 
@@ -43,9 +47,7 @@ class KeyStore:
     ) -> tuple[AccessKey, str]:
         """Store a new key and return what is known of it, and the key itself, which is not kept."""
         key = new_key()
-        record = AccessKey(
-            new_key()[:12], digest_of(key), frozenset(scopes), now, events_per_second=events_per_second
-        )
+        record = AccessKey(new_key()[:12], digest_of(key), frozenset(scopes), now, events_per_second=events_per_second)
         row = {
             "key_id": record.key_id,
             "digest": record.digest,
@@ -109,5 +111,7 @@ class _telling:  # noqa: N801 - reads as a phrase at its use
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, SQLAlchemyError):
-            message = f"the key store could not be {self._done}: {type(error).__name__}. Is the database of keys.url up?"
+            message = (
+                f"the key store could not be {self._done}: {type(error).__name__}. Is the database of keys.url up?"
+            )
             raise StoreUnavailableError(message) from error
