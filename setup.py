@@ -12,6 +12,7 @@ SERVING = [
     "numpy>=1.26,<3",
     "kafka-python==3.0.12",
     "prometheus-client",
+    "psycopg[binary]>=3.2,<4",
     "pydantic>=2.9,<3",
     "pyyaml",
     "redis==8.1.0",

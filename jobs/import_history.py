@@ -18,11 +18,11 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.connectors import delta_tables
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.event_fates import FATES
 from afterclick.events import decode_events
-from afterclick.imported_history import encode_history, pseudonymise_subjects
+from afterclick.imported_history import admit_subjects, encode_history
 from afterclick.job_runner import job_context
-from afterclick.pseudonyms import pseudonym
 from afterclick.quality import flag_violations, read_suite
 from afterclick.recorded_logs import read_log, read_mapping
 from afterclick.settings import Settings
@@ -63,8 +63,8 @@ def count_import(spark: SparkSession, settings: Settings, digest: str) -> dict[s
 def import_log(spark: SparkSession, settings: Settings, log: pa.Table, *, digest: str, purposes: Iterable[str]) -> None:
     """Write a log with the default columns and raw subject ids; repeating a `digest` adds nothing."""
     delta_tables.ensure_tables(spark, settings)
-    key = settings.privacy.pseudonym_key.get_secret_value().encode()
-    known = pseudonymise_subjects(log, lambda name: pseudonym(name, kind="user", key=key))
+    purposes = tuple(purposes)
+    known = admit_subjects(log, open_subject_store(settings), purposes)
     numbered = known.append_column("line", pa.array(np.arange(known.num_rows)))
     raw = encode_history(spark.createDataFrame(numbered), digest=digest, purposes=purposes)
     suite = read_suite(settings.suite_path("events"))

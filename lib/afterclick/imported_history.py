@@ -1,21 +1,51 @@
 """Recorded logs -> the same messages the collector writes, so that history passes the same checks."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from afterclick.connectors.subject_store import SubjectStore
+from afterclick.consent_rules import Claim, Person
+from afterclick.pseudonyms import RawId
 from afterclick.schemas import EVENT_MESSAGE
 
+_CHUNK = 10_000
+_NEVER = 2**62
 
-def pseudonymise_subjects(log: pa.Table, pseudonym_of: Callable[[str], str]) -> pa.Table:
-    """Replace raw `subject_id` by pseudonyms, each distinct one computed once; null stays null."""
+
+def admit_subjects(log: pa.Table, store: SubjectStore, purposes: Sequence[str]) -> pa.Table:
+    """Replace raw `subject_id` by pseudonyms; null stays null.
+
+    Lines of people who withdrew or of the time before an erasure are left out.
+
+    Parameters
+    ----------
+    purposes
+        What the people allowed as of their last line; a decision of their own that the store knows goes first.
+    """
     encoded = pc.dictionary_encode(log["subject_id"].combine_chunks())
-    names = pa.array([pseudonym_of(name) for name in encoded.dictionary.to_pylist()], pa.string())
-    column = pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
-    return log.set_column(log.schema.get_field_index("subject_id"), "subject_id", column)
+    times = pc.cast(pc.cast(log["event_at"], pa.timestamp("ms", "UTC")), pa.int64())
+    last = pa.table({"who": encoded.indices, "at": times}).group_by("who").aggregate([("at", "max")])
+    last_ms = dict(zip(last["who"].to_pylist(), last["at_max"].to_pylist(), strict=True))
+    granted = dict.fromkeys(purposes, True)
+    names = encoded.dictionary.to_pylist()
+    people: list[Person | None] = []
+    for start in range(0, len(names), _CHUNK):
+        chunk = enumerate(names[start : start + _CHUNK], start)
+        people += store.admit(
+            [Claim(RawId("user", n), granted, last_ms[i] or store.now_ms(), "import") for i, n in chunk]
+        )
+    not_before = [p.not_before_ms if p and all(map(p.allows, purposes)) else _NEVER for p in people]
+    replaced = pa.array([person.subject_id if person else None for person in people], pa.string())
+    column = pa.DictionaryArray.from_arrays(encoded.indices, replaced).cast(pa.string())
+    position = log.schema.get_field_index("subject_id")
+    bound = pa.DictionaryArray.from_arrays(encoded.indices, pa.array(not_before, pa.int64())).cast(pa.int64())
+    kept = pc.or_kleene(pc.is_null(encoded.indices), pc.greater(pc.fill_null(times, _NEVER), bound))
+    is_open = pc.equal(bound, 0)  # nothing was erased: a line without a time goes through to quarantine
+    return log.set_column(position, "subject_id", column).filter(pc.or_kleene(kept, is_open))
 
 
 def encode_history(lines: DataFrame, *, digest: str, purposes: Iterable[str]) -> DataFrame:

@@ -201,10 +201,20 @@ class ServingSettings(HttpSettings):
 
 
 class PrivacySettings(Section):
-    """Pseudonyms."""
+    """Pseudonyms, consent and erasure."""
 
     pseudonym_key: SecretStr
-    """HMAC key of at least 32 bytes; changing it makes every subject a new one."""
+    """HMAC key of at least 32 bytes under which raw ids are looked up; rotate by moving it to the previous ones."""
+    previous_pseudonym_keys: tuple[SecretStr, ...] = ()
+    """Keys being rotated out: an id found under one is moved to the active key; keep them for an erasure's replays."""
+    subject_store: SecretStr
+    """SQLAlchemy URL of the database with identifiers, secrets and consent."""
+    remembered_people: int = Field(default=100_000, ge=1)
+    """Most people a service keeps in memory (about 1 kB each)."""
+    admin_tokens: tuple[SecretStr, ...] = ()
+    """Bearer tokens of the collector's ``/v1/subjects`` routes; without one they are closed."""
+    vacuum_hours: float = Field(default=168, ge=0)
+    """Hours that removed rows stay in files for readers of older snapshots."""
 
 
 class FaultSettings(Section):

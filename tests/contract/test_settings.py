@@ -13,7 +13,7 @@ VARIABLES = installation_variables(Path("/tmp/afterclick-none"))  # noqa: S108 -
 
 @pytest.mark.parametrize("environment", ["local", "cluster"])
 def test_every_environment_loads(environment: str) -> None:
-    variables = {**VARIABLES, "AFTERCLICK_MODEL__TRACKING_URI": "sqlite://"}
+    variables = {**VARIABLES, "AFTERCLICK_MODEL__TRACKING_URI": "sqlite://", "AFTERCLICK_PRIVACY__SUBJECT_STORE": "x"}
 
     assert load_settings(environment, variables=variables).environment == environment
 

@@ -16,8 +16,10 @@ import pytest
 from kafka import KafkaProducer
 
 from afterclick.connectors import delta_tables, model_registry, redis_store
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.local import demo, services
 from afterclick.local.stack import local_settings, start_stack, stop_stack
+from afterclick.pseudonyms import RawId
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 from builders import make_model, subject
@@ -105,9 +107,9 @@ def test_an_event_changes_the_list_and_poison_changes_nothing(installation: Sett
 
 
 def subject_of(settings: Settings, user: str) -> str:
-    from afterclick.pseudonyms import pseudonym
-
-    return pseudonym(user, kind="user", key=settings.privacy.pseudonym_key.get_secret_value().encode())
+    person = open_subject_store(settings).find(RawId("user", user))
+    assert person is not None
+    return person.subject_id
 
 
 def _send_poison(settings: Settings) -> None:

@@ -1,5 +1,8 @@
 """Real servers, once for the whole run; each test has its own topic, prefix and state folder."""
 
+import os
+import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from afterclick.local.kafka import create_topic
+from afterclick.local.processes import free_port
 from afterclick.local.stack import start_stack, stop_stack
 from afterclick.settings import Settings, load_settings
 from conftest import installation_variables
@@ -34,3 +38,31 @@ def live(stack: dict[str, str], tmp_path: Path) -> Settings:
         "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "1",
     }
     return load_settings("local", variables=installation_variables(tmp_path / "state", **more))
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Debian's PostgreSQL on a free loopback port; `.ci/run` installs it."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
+    if not programs:
+        reason = "PostgreSQL is not installed (apt-get install postgresql)"
+        if os.environ.get("CI") == "true":  # noqa: TID251
+            pytest.fail(reason)
+        pytest.skip(reason)
+    folder = tmp_path_factory.mktemp("postgresql")
+    port = free_port()
+    user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
+    if user:
+        for path in (folder, *folder.parents[:3]):
+            path.chmod(0o755)
+        shutil.chown(folder, user)
+
+    def run(*command: str) -> None:
+        subprocess.run(command, check=True, capture_output=True, text=True, user=user, cwd="/")  # noqa: S603
+
+    run(str(programs[-1] / "initdb"), "-D", f"{folder}/data", "-A", "trust", "-U", "postgres")
+    options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    control = str(programs[-1] / "pg_ctl")
+    run(control, "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
+    yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+    run(control, "-D", f"{folder}/data", "-m", "immediate", "stop")

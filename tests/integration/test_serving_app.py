@@ -1,5 +1,6 @@
 """The API on real Redis: personal, cold, unknown; and a list when Redis is down."""
 
+import time
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -8,19 +9,26 @@ from fastapi.testclient import TestClient
 
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import Fence
+from afterclick.connectors.subject_store import open_subject_store
+from afterclick.consent_rules import Claim
 from afterclick.models import save_model
+from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
 from afterclick.settings import Settings
-from builders import make_model, subject
+from builders import make_model
+
+ADA = RawId("user", "ada")
 
 
 def warmed(live: Settings) -> None:
+    ada = open_subject_store(live).admit([Claim(ADA, {"personalisation": True}, 1)])[0]
+    assert ada is not None
     save_model(make_model(items=30), model_folder(live, "v1"))
     store, recommender = redis_store.connect(live.redis), read_recommender(live, "v1")
     row = {
-        "subject_id": [subject("ada")],
+        "subject_id": [ada.subject_id],
         "item_id": ["item-3"],
         "event_type": ["view"],
         "event_ms": [5],
@@ -55,6 +63,18 @@ def test_unknown_person_gets_the_popular_list(client: TestClient, path: str) -> 
 
     assert answer.status_code == 200
     assert (answer.json()["source"], answer.json()["items"][0]["item_id"]) == ("popular", "item-0")
+
+
+def test_a_person_who_withdrew_elsewhere_gets_the_popular_list_though_theirs_is_still_stored(
+    client: TestClient, live: Settings
+) -> None:
+    assert client.get("/v1/recommendations/ada").json()["source"] == "fold_in"
+    open_subject_store(live).admit([Claim(ADA, {"personalisation": False}, 10**13, "api")])
+    begun = time.monotonic()
+
+    while client.get("/v1/recommendations/ada").json()["source"] == "fold_in":
+        assert time.monotonic() - begun < 5
+        time.sleep(0.05)
 
 
 def test_exclude_leaves_items_out(client: TestClient) -> None:

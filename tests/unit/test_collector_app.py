@@ -25,7 +25,7 @@ GOOD = {
     "properties": {"product_id": "mug"},
     "context": CONSENT,
 }
-DENIED = {**GOOD, "context": {}}
+DENIED = {**GOOD, "userId": "eve", "context": {}}
 NOBODY = {**GOOD, "userId": None}
 KEY = "test-write-key"
 

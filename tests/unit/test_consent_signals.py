@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from afterclick.collector.consent_signals import granted_purposes
+from afterclick.collector.consent_signals import stated_consent
 from afterclick.collector.messages import Arrival, Context, Message
 from afterclick.collector.tcf import TcfError, decode_purposes
 from afterclick.setting_sections import CollectorSettings
@@ -32,7 +32,8 @@ def tc_string(purposes: set[int], *, at: datetime = AT, version: int = 2, vendor
 
 def granted(consent: dict[str, Any] | None = None, *, gpc: bool = False, management: Any = None) -> list[str]:
     message = Message(context=Context(consent=consent, consent_management=management))
-    return granted_purposes(message, Arrival(AT, opts_out=gpc), RULES)
+    stated = stated_consent(message, Arrival(AT, opts_out=gpc), RULES)
+    return [purpose for purpose, is_granted in stated.items() if is_granted]
 
 
 ALL = tc_string({1, 5, 6, 8})
@@ -63,7 +64,7 @@ ALL = tc_string({1, 5, 6, 8})
         "google_unknown_word",
     ],
 )  # fmt: skip
-def test_granted_purposes_of_one_source(consent: dict[str, Any] | None, expected: list[str]) -> None:
+def test_stated_consent_of_one_source(consent: dict[str, Any] | None, expected: list[str]) -> None:
     assert granted(consent) == expected
 
 
@@ -77,26 +78,26 @@ def test_granted_purposes_of_one_source(consent: dict[str, Any] | None, expected
     ],
     ids=["categories_before_tcf", "purpose_by_purpose", "tcf_before_google", "unreadable_tcf_denies"],
 )
-def test_granted_purposes_takes_the_first_source_that_speaks(consent: dict[str, Any], expected: list[str]) -> None:
+def test_stated_consent_takes_the_first_source_that_speaks(consent: dict[str, Any], expected: list[str]) -> None:
     assert granted(consent) == expected
 
 
-def test_granted_purposes_denies_personalisation_to_a_browser_that_opts_out() -> None:
+def test_stated_consent_denies_personalisation_to_a_browser_that_opts_out() -> None:
     assert granted({"categoryPreferences": {"analytics": True, "personalisation": True}}, gpc=True) == ["analytics"]
 
 
-def test_granted_purposes_reads_rudderstack_consent_management() -> None:
+def test_stated_consent_reads_rudderstack_consent_management() -> None:
     management = {"allowedConsentIds": ["analytics", "personalisation"], "deniedConsentIds": ["personalisation"]}
 
     assert granted(management=management) == ["analytics"]
 
 
-def test_granted_purposes_takes_the_batch_only_when_the_message_is_silent() -> None:
+def test_stated_consent_takes_the_batch_only_when_the_message_is_silent() -> None:
     shared = Context(consent={"categoryPreferences": {"analytics": True}})
     denied = Context(consent={"categoryPreferences": {"analytics": False}})
 
-    assert granted_purposes(Message(context=Context()), Arrival(AT, context=shared), RULES) == ["analytics"]
-    assert granted_purposes(Message(context=denied), Arrival(AT, context=shared), RULES) == []
+    assert stated_consent(Message(context=Context()), Arrival(AT, context=shared), RULES) == {"analytics": True}
+    assert stated_consent(Message(context=denied), Arrival(AT, context=shared), RULES) == {"analytics": False}
 
 
 def test_decode_purposes_returns_every_purpose() -> None:

@@ -6,10 +6,11 @@ import pyarrow as pa
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
-from afterclick.imported_history import pseudonymise_subjects
-from afterclick.pseudonyms import pseudonym
+from afterclick.connectors.subject_store import open_subject_store
+from afterclick.consent_rules import Claim
+from afterclick.imported_history import admit_subjects
+from afterclick.pseudonyms import RawId
 from afterclick.settings import Settings
-from builders import KEY
 from jobs.import_history import import_log
 
 AT = datetime(2026, 10, 1, 9, 30, tzinfo=UTC)
@@ -20,12 +21,29 @@ def log(**columns: list[object]) -> pa.Table:
     return pa.table({**given, "event_at": pa.array(given["event_at"], pa.timestamp("us", "UTC"))})
 
 
-def test_pseudonymise_subjects_replaces_each_id_and_keeps_null() -> None:
+def test_admit_subjects_replaces_each_id_and_keeps_null(settings: Settings) -> None:
     table = log(subject_id=["ada", None, "ada"], item_id=["a", "b", "c"], event_at=[AT] * 3, event_type=["view"] * 3)
+    store = open_subject_store(settings)
 
-    replaced = pseudonymise_subjects(table, str.upper)
+    replaced = admit_subjects(table, store, ["analytics"])["subject_id"].to_pylist()
 
-    assert replaced["subject_id"].to_pylist() == ["ADA", None, "ADA"]
+    ada = store.find(RawId("user", "ada"))
+    assert ada is not None
+    assert replaced == [ada.subject_id, None, ada.subject_id]
+    assert ada.allows("analytics")
+
+
+def test_admit_subjects_leaves_out_who_withdrew_expressly(settings: Settings) -> None:
+    store = open_subject_store(settings)
+    store.admit([Claim(RawId("user", "ada"), {"analytics": False}, 1, "api")])
+
+    left = admit_subjects(
+        log(subject_id=["ada", "eve"], item_id=["a", "b"], event_at=[AT] * 2, event_type=["view"] * 2),
+        store,
+        ["analytics"],
+    )
+
+    assert left["item_id"].to_pylist() == ["b"]
 
 
 def test_import_log_makes_one_event_of_an_order_with_its_lines_in_order(
@@ -40,7 +58,9 @@ def test_import_log_makes_one_event_of_an_order_with_its_lines_in_order(
 
     rows = delta_tables.read_table(spark, settings, "events").orderBy("order_id").collect()
     assert [[item.item_id for item in row["items"]] for row in rows] == [["mug", "cup"], ["jar"]]
-    assert rows[0].subject_id == pseudonym("ada", kind="user", key=KEY)
+    ada = open_subject_store(settings).find(RawId("user", "ada"))
+    assert ada is not None
+    assert rows[0].subject_id == ada.subject_id
     assert rows[0].event_at == AT.replace(tzinfo=None)
 
 

@@ -8,12 +8,15 @@ import pytest
 
 from afterclick.collector.messages import Arrival, Context, Refused, refusal
 from afterclick.collector.segment_messages import read_message
-from afterclick.pseudonyms import pseudonym
+from afterclick.consent_rules import Claim, Decision, Person
+from afterclick.pseudonyms import RawId
 from afterclick.setting_sections import CollectorSettings
-from builders import KEY
+from builders import subject
 
 RULES = CollectorSettings()
 AT = datetime(2026, 11, 24, 12, 0, 10, tzinfo=UTC)
+YES = Decision(granted=True, at_ms=0, source="event")
+ADA = Person("owner", subject("ada"), {"analytics": YES, "personalisation": YES})
 GRANTED = {"consent": {"categoryPreferences": {"analytics": True, "personalisation": True}}}
 
 
@@ -30,9 +33,13 @@ def message(**overrides: Any) -> dict[str, Any]:
 
 
 def event_of(sent: dict[str, Any], **arrival: Any) -> dict[str, Any]:
-    event = read_message(json.dumps(sent).encode(), Arrival(AT, **arrival), RULES, KEY)
+    event = read_message(json.dumps(sent).encode(), Arrival(AT, **arrival), RULES).event(ADA)
     assert event is not None
     return dict(json.loads(event.value))
+
+
+def claim_of(sent: dict[str, Any], **arrival: Any) -> Claim:
+    return read_message(json.dumps(sent).encode(), Arrival(AT, **arrival), RULES).claim
 
 
 def test_read_message_writes_every_field() -> None:
@@ -40,7 +47,7 @@ def test_read_message_writes_every_field() -> None:
         "event_id": "m-1",
         "event_type": "view",
         "event_name": "Product Viewed",
-        "subject_id": pseudonym("ada", kind="user", key=KEY),
+        "subject_id": subject("ada"),
         "event_at": "2026-11-24T12:00:10.000Z",
         "received_at": "2026-11-24T12:00:10.000Z",
         "items": [{"item_id": "mug", "quantity": 1, "price": 3.5}],
@@ -62,10 +69,11 @@ def test_read_message_writes_every_field() -> None:
 
 
 def test_read_message_keys_by_subject_and_keeps_the_raw_id_out() -> None:
-    event = read_message(json.dumps(message(userId="ada@example.org")).encode(), Arrival(AT), RULES, KEY)
+    draft = read_message(json.dumps(message(userId="ada@example.org")).encode(), Arrival(AT), RULES)
 
+    event = draft.event(ADA)
     assert event is not None
-    assert event.key == pseudonym("ada@example.org", kind="user", key=KEY).encode()
+    assert event.key == subject("ada").encode()
     assert b"example.org" not in event.value
 
 
@@ -80,7 +88,33 @@ def test_read_message_keys_by_subject_and_keeps_the_raw_id_out() -> None:
     ids=["known", "empty_user", "null_user", "number"],
 )
 def test_read_message_chooses_the_subject(ids: dict[str, Any], kind: str, name: str) -> None:
-    assert event_of(message(**ids))["subject_id"] == pseudonym(name, kind=kind, key=KEY)
+    assert claim_of(message(**ids)).identifier == RawId(kind, name)
+
+
+@pytest.mark.parametrize(
+    ("sent", "also"),
+    [
+        (message(type="identify", anonymousId="x"), ["x"]),
+        (message(type="alias", previousId="y", anonymousId="x"), ["y"]),
+        (message(type="alias"), []),
+        (message(type="track", anonymousId="x"), []),
+        (message(type="identify", userId=None, anonymousId="x"), []),
+    ],
+    ids=["identify", "alias", "alias_of_nobody", "track_joins_nothing", "identify_without_user"],
+)
+def test_read_message_says_which_other_id_is_theirs(sent: dict[str, Any], also: list[str]) -> None:
+    assert claim_of(sent).also == tuple(RawId("anonymous", name) for name in also)
+
+
+@pytest.mark.parametrize(
+    ("at", "seconds_ago"),
+    [("2026-11-24T12:00:00Z", 10), ("2099-01-01T00:00:00Z", 0), ("not a time", 0), (..., 0)],
+    ids=["said", "never_later_than_receipt", "unreadable", "absent"],
+)
+def test_read_message_says_when_consent_was_said(at: Any, seconds_ago: int) -> None:
+    said = claim_of(message(originalTimestamp=at)).at_ms
+
+    assert said == int(AT.timestamp() - seconds_ago) * 1000
 
 
 @pytest.mark.parametrize(
@@ -148,18 +182,27 @@ def test_read_message_passes_wrong_values_on_for_quarantine(properties: dict[str
 
 @pytest.mark.parametrize(
     "context",
-    [
-        ...,
-        {},
-        {"consent": {}},
-        {"consent": {"categoryPreferences": {"analytics": False}}},
-        {"consent": {"categoryPreferences": {"analytics": "yes"}}},
-        {"consent": {"categoryPreferences": ["analytics"]}},
-        {"consent": {"categoryPreferences": {"advertising": True}}},
-    ],
+    [..., {}, {"consent": {}}, {"consent": {"categoryPreferences": {"advertising": True}}}],
 )
-def test_read_message_drops_when_consent_is_not_granted(context: Any) -> None:
-    assert read_message(json.dumps(message(context=context)).encode(), Arrival(AT), RULES, KEY) is None
+def test_claim_is_silent_where_the_message_is(context: Any) -> None:
+    assert claim_of(message(context=context)).consent == {}
+
+
+def test_claim_is_express_when_the_event_is_the_choice_itself() -> None:
+    assert claim_of(message(event="Segment Consent Preference Updated")).source == "consent_event"
+
+
+def test_a_draft_is_no_event_when_its_person_is_unknown_or_granted_nothing() -> None:
+    draft = read_message(json.dumps(message()).encode(), Arrival(AT), RULES)
+
+    assert draft.event(None) is None
+    assert draft.event(ADA._replace(decisions={})) is None
+
+
+def test_a_denial_in_the_message_itself_restricts_its_event() -> None:
+    context = {"consent": {"categoryPreferences": {"personalisation": False}}}
+
+    assert event_of(message(context=context))["consent"] == ["analytics"]
 
 
 def test_read_message_takes_consent_of_the_batch_when_it_has_none() -> None:
@@ -182,7 +225,7 @@ def test_read_message_takes_consent_of_the_batch_when_it_has_none() -> None:
 )
 def test_read_message_refuses_with_reason(sent: dict[str, Any], reason: str) -> None:
     with pytest.raises(Refused) as refused:
-        read_message(json.dumps(sent).encode(), Arrival(AT), RULES, KEY)
+        read_message(json.dumps(sent).encode(), Arrival(AT), RULES)
 
     assert refused.value.reason == reason
 

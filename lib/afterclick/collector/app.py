@@ -25,9 +25,11 @@ from afterclick.collector.ingest import Ingest, Metrics, Parts, refuse
 from afterclick.collector.inspector import Inspector, add_inspector
 from afterclick.collector.wire_formats import open_cloud_events, open_segment_batch, open_segment_message, open_snowplow
 from afterclick.connectors.key_store import KeyStore
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
+from afterclick.subject_directory import SubjectDirectory
 
 logger = logging.getLogger(__name__)
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
@@ -49,14 +51,19 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
     keys = KeyRing([key.get_secret_value() for key in rules.write_keys], store, clock())
     inspector = Inspector() if rules.inspect and settings.environment == "local" else None
     metrics = Metrics()
+    people = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        refreshing = asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds))
+        tasks = [
+            asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds)),
+            asyncio.create_task(people.follow_changes()),
+        ]
         yield
-        refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await refreshing
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         sink.close()
         if store:
             store.close()
@@ -69,7 +76,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         allow_headers=_HEADERS,
         max_age=3600,
     )
-    _add_ingest(app, Ingest(Parts(settings, sink, keys, clock, metrics, inspector)), rules)
+    _add_ingest(app, Ingest(Parts(settings, sink, keys, people, clock, metrics, inspector)), rules)
     add_browser_files(app, rules, keys, clock)
     if inspector:
         add_inspector(app, inspector)

@@ -1,6 +1,7 @@
 """What a message says about its person's consent.
 
-For each purpose the first of these that speaks of it decides; nobody speaks: denied.
+For each purpose the first of these that speaks of it decides; where nobody speaks, what the person said before holds
+(`consent_rules`), else it is denied.
 
 1. ``Sec-GPC: 1`` of the browser denies personalisation.
 2. The site's own categories: ``context.consent.categoryPreferences`` (Segment), ``context.consentManagement`` (RudderStack).
@@ -30,13 +31,12 @@ GOOGLE_TYPES = {
 """Consent mode, version 2; ``ad_personalization`` counts where it is sent."""
 
 
-def granted_purposes(message: Message, arrival: Arrival, settings: CollectorSettings) -> list[str]:
-    """Return the purposes that the person granted; unknown is denied."""
-    context = _speaking(message.context) or _speaking(arrival.context)
-    if context is None:
-        return []
+def stated_consent(message: Message, arrival: Arrival, settings: CollectorSettings) -> dict[str, bool]:
+    """Return what is granted and what is denied, by purpose; a purpose of which nothing is said is absent."""
+    context = _speaking(message.context) or _speaking(arrival.context) or Context()
     sources = _sources(context, arrival, settings)
-    return [purpose.value for purpose in Purpose if _first_verdict(purpose, sources)]
+    said = {purpose.value: _first_verdict(purpose, sources) for purpose in Purpose}
+    return {purpose: verdict for purpose, verdict in said.items() if verdict is not None}
 
 
 def _speaking(context: Context | None) -> Context | None:
@@ -54,8 +54,8 @@ def _sources(context: Context, arrival: Arrival, settings: CollectorSettings) ->
     ]
 
 
-def _first_verdict(purpose: Purpose, sources: Iterable[Callable[[Purpose], Verdict]]) -> bool:
-    return next((said for source in sources if (said := source(purpose)) is not None), False)
+def _first_verdict(purpose: Purpose, sources: Iterable[Callable[[Purpose], Verdict]]) -> Verdict:
+    return next((said for source in sources if (said := source(purpose)) is not None), None)
 
 
 def _choices(consent: Json, management: Json) -> Json:

@@ -18,11 +18,12 @@ from afterclick.collector.inspector import Inspector
 from afterclick.collector.messages import Arrival, Event, Refused, refusal
 from afterclick.collector.rate_limits import RateLimits
 from afterclick.collector.request_bodies import BodyError, read_body
-from afterclick.collector.segment_messages import read_message
+from afterclick.collector.segment_messages import Draft, read_message
 from afterclick.collector.wire_formats import Opened, Opener
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.settings import Settings
+from afterclick.subject_directory import SubjectDirectory
 
 
 class Metrics:
@@ -53,6 +54,7 @@ class Parts:
     settings: Settings
     sink: EventSink
     keys: KeyRing
+    people: SubjectDirectory
     clock: Callable[[], datetime]
     metrics: Metrics
     inspector: Inspector | None = None
@@ -64,7 +66,6 @@ class Ingest:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
         self._settings = parts.settings.collector
-        self._pseudonym_key = parts.settings.privacy.pseudonym_key.get_secret_value().encode()
         self._rates = RateLimits(self._settings.events_per_second)
         self._origins = frozenset(self._settings.allowed_origins)
 
@@ -115,33 +116,34 @@ class Ingest:
         now = opened.arrival.received_at.timestamp()
         if wait := self._rates.seconds_to_wait(key.key_id, len(opened.messages), key.events_per_second, now):
             return refuse(429, "this key sends faster than it may", retry_after=wait)
-        events, rejected = self._read(opened)
+        drafts, rejected = self._read(opened)
+        try:
+            people = await self._parts.people.admit([draft.claim for draft in drafts])
+        except StoreUnavailableError as error:
+            return refuse(503, str(error), retry_after=1)
+        found = [draft.event(person) for draft, person in zip(drafts, people, strict=True)]
+        events = [event for event in found if event is not None]
+        if self._parts.inspector:
+            self._parts.inspector.note_good(events, without_consent=len(drafts) - len(events))
         if failure := await self._deliver([*events, *(stub for stub, _ in rejected)]):
             return failure
-        self._count(
-            accepted=len(events), no_consent=len(opened.messages) - len(events) - len(rejected), rejected=len(rejected)
-        )
+        self._count(accepted=len(events), no_consent=len(drafts) - len(events), rejected=len(rejected))
         told_of = [told for _, told in rejected]
         if rejected and len(rejected) == len(opened.messages):
             return JSONResponse({"success": False, "error": told_of[0]["message"], "rejected": told_of}, 400)
         return JSONResponse({"success": True, "rejected": told_of} if rejected else {"success": True})
 
-    def _read(self, opened: Opened) -> tuple[list[Event], list[tuple[Event, dict[str, Any]]]]:
-        events: list[Event] = []
+    def _read(self, opened: Opened) -> tuple[list[Draft], list[tuple[Event, dict[str, Any]]]]:
+        drafts: list[Draft] = []
         rejected: list[tuple[Event, dict[str, Any]]] = []
         for index, raw in enumerate(opened.messages):
             try:
-                event = read_message(raw, opened.arrival, self._settings, self._pseudonym_key)
+                drafts.append(read_message(raw, opened.arrival, self._settings))
             except Refused as refused:
                 told = {"index": index, "reason": refused.reason, "message": str(refused)}
                 rejected.append((refusal(raw, refused.reason, opened.arrival), told))
                 self._inspect_bad(raw, refused.reason, str(refused))
-                continue
-            if event is not None:
-                events.append(event)
-        if self._parts.inspector:
-            self._parts.inspector.note_good(events, without_consent=len(opened.messages) - len(events) - len(rejected))
-        return events, rejected
+        return drafts, rejected
 
     async def _refuse_whole(self, key: AccessKey | None, raw: bytes, refused: Refused, arrival: Arrival) -> Response:
         """Refuse a request that is not read message by message; one stub stands for it."""

@@ -35,6 +35,7 @@ class Message(msgspec.Struct, rename="camel"):
     name: str | None = None
     user_id: Identifier = None
     anonymous_id: Identifier = None
+    previous_id: Identifier = None
     message_id: Identifier = None
     properties: Json | None = None
     context: Context | None = None

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from afterclick.connectors.redis_store import ListedItem, TopList
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError
-from afterclick.pseudonyms import pseudonym
+from afterclick.pseudonyms import RawId
 from afterclick.serving.list_reader import ListReader
 from afterclick.settings import Settings
 
@@ -66,7 +66,6 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     """Return the application."""
     reader = ListReader(settings)
     metrics = Metrics()
-    pseudonym_key = settings.privacy.pseudonym_key.get_secret_value().encode()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -95,7 +94,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
         begun = time.perf_counter()
         popular = reader.popular()
         try:
-            personal = await reader.read_list(pseudonym(user_id, kind=kind, key=pseudonym_key))
+            personal = await reader.read_list(RawId(kind, user_id))
         except StoreUnavailableError as error:
             metrics.errors.inc()
             logger.warning("served without the store: %s", error)

@@ -12,17 +12,21 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from afterclick.connectors.redis_store import TopList, decode_list, list_key, pointer_key, popular_key
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
 from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
+from afterclick.pseudonyms import RawId
 from afterclick.serving.circuit_breaker import CircuitBreaker
 from afterclick.settings import Settings
+from afterclick.subject_directory import SubjectDirectory
+from afterclick.vocabulary import Purpose
 
 logger = logging.getLogger(__name__)
 
 
 class ListReader:
-    """Reads one person's list; remembers the popular one."""
+    """Reads one person's list, if they allow it; remembers the popular one."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,22 +42,26 @@ class ListReader:
         rules = settings.serving
         self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
+        self._directory = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
 
-    async def read_list(self, subject_id: str) -> TopList | None:
-        """Return a person's list of the served version; None when there is none.
+    async def read_list(self, identifier: RawId) -> TopList | None:
+        """Return a person's list of the served version; None when there is none or they do not allow it.
 
         Raises
         ------
         StoreUnavailableError
-            If Redis does not answer within ``redis.timeout_seconds``, or has not done so lately.
+            If the subject store does not answer, or Redis not within ``redis.timeout_seconds`` or not lately.
         """
+        person = await self._directory.find(identifier)
+        if person is None or not person.allows(Purpose.PERSONALISATION):
+            return None
         if not self._breaker.may_ask():
             message = "Redis did not answer lately and is not asked now"
             raise StoreUnavailableError(message)
         limit = self._settings.redis.timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                found = await self._read_list(subject_id)
+                found = await self._read_list(person.subject_id)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.failed()
             message = f"Redis did not answer within {limit} s: {error!r}"
@@ -94,10 +102,12 @@ class ListReader:
             self._popular = await asyncio.to_thread(_from_local_model, self._settings)
 
     async def keep_fresh(self) -> None:
-        """Refresh the popular list for ever."""
-        while True:
-            await self.refresh_popular()
-            await asyncio.sleep(self._settings.serving.popular_refresh_seconds)
+        """Refresh the popular list and follow changes of people for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._directory.follow_changes())
+            while True:
+                await self.refresh_popular()
+                await asyncio.sleep(self._settings.serving.popular_refresh_seconds)
 
     async def close(self) -> None:
         """Close the connections."""
