@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -41,7 +42,7 @@ def live(stack: dict[str, str], tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgresql_url() -> Iterator[str]:
     """Debian's PostgreSQL on a free loopback port; `.ci/run` installs it."""
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
     if not programs:
@@ -49,12 +50,10 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         if os.environ.get("CI") == "true":  # noqa: TID251
             pytest.fail(reason)
         pytest.skip(reason)
-    folder = tmp_path_factory.mktemp("postgresql")
+    folder = Path(tempfile.mkdtemp(prefix="afterclick-postgresql-"))  # pytest's own folders are closed to other users
     port = free_port()
     user = "postgres" if os.geteuid() == 0 else None  # the server refuses to run as root
     if user:
-        for path in (folder, *folder.parents[:3]):
-            path.chmod(0o755)
         shutil.chown(folder, user)
 
     def run(*command: str) -> None:
@@ -66,3 +65,4 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     run(control, "-D", f"{folder}/data", "-l", f"{folder}/log", "-w", "-o", options, "start")
     yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
     run(control, "-D", f"{folder}/data", "-m", "immediate", "stop")
+    shutil.rmtree(folder)

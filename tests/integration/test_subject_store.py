@@ -13,7 +13,7 @@ from afterclick.connectors.subject_store import SubjectStore
 from afterclick.connectors.subject_tables import CONSENTS, IDENTIFIERS, METADATA, SUBJECTS, WITHDRAWALS, open_engine
 from afterclick.consent_rules import Claim, Person
 from afterclick.errors import StoreUnavailableError
-from afterclick.pseudonyms import RawId, PseudonymKeys
+from afterclick.pseudonyms import PseudonymKeys, RawId
 
 OLD, NEW = SecretStr("an-old-key-of-at-least-32-bytes!!"), SecretStr("a-new-key-of-at-least-32-bytes!!!")
 ADA, EVE = RawId("user", "ada@example.org"), RawId("user", "eve@example.org")

@@ -10,7 +10,7 @@ from afterclick import subject_directory
 from afterclick.connectors.subject_store import SubjectStore
 from afterclick.connectors.subject_tables import open_engine
 from afterclick.consent_rules import Claim, Person
-from afterclick.pseudonyms import RawId, PseudonymKeys
+from afterclick.pseudonyms import PseudonymKeys, RawId
 from afterclick.subject_directory import SubjectDirectory
 
 ADA = RawId("user", "ada")

@@ -12,11 +12,14 @@ from afterclick.collector.devices import device_type, ip_prefix, is_bot
 from afterclick.collector.messages import Arrival, Refused
 from afterclick.collector.segment_messages import read_message
 from afterclick.collector.wire_formats import open_cloud_events, open_snowplow
+from afterclick.consent_rules import Decision, Person
 from afterclick.setting_sections import CollectorSettings
-from builders import KEY
+from builders import subject
 
 AT = datetime(2026, 11, 24, 12, 0, 10, tzinfo=UTC)
 RULES = CollectorSettings()
+YES = Decision(granted=True, at_ms=0, source="event")
+ADA = Person("owner", subject("ada"), {"analytics": YES})
 CONSENT = {"categoryPreferences": {"analytics": True}}
 ENTITY = {"schema": "iglu:com.afterclick/consent/jsonschema/1-0-0", "data": CONSENT}
 CONTEXTS = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
@@ -30,7 +33,7 @@ def request(**headers: str) -> Request:
 
 
 def event_of(opened: Any) -> dict[str, Any]:
-    event = read_message(opened.messages[0], opened.arrival, RULES, KEY)
+    event = read_message(opened.messages[0], opened.arrival, RULES).event(ADA)
     assert event is not None
     return {k: v for k, v in json.loads(event.value).items() if v is not None}
 
@@ -144,7 +147,7 @@ def test_cloud_event_refuses(change: dict[str, Any]) -> None:
     opened = open_cloud_events(request(), json.dumps(sent).encode(), Arrival(AT))
 
     with pytest.raises(Refused):
-        read_message(opened.messages[0], opened.arrival, RULES, KEY)
+        read_message(opened.messages[0], opened.arrival, RULES)
 
 
 @pytest.mark.parametrize(

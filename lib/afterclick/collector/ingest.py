@@ -117,15 +117,8 @@ class Ingest:
         if wait := self._rates.seconds_to_wait(key.key_id, len(opened.messages), key.events_per_second, now):
             return refuse(429, "this key sends faster than it may", retry_after=wait)
         drafts, rejected = self._read(opened)
-        try:
-            people = await self._parts.people.admit([draft.claim for draft in drafts])
-        except StoreUnavailableError as error:
-            return refuse(503, str(error), retry_after=1)
-        found = [draft.event(person) for draft, person in zip(drafts, people, strict=True)]
-        events = [event for event in found if event is not None]
-        if self._parts.inspector:
-            self._parts.inspector.note_good(events, without_consent=len(drafts) - len(events))
-        if failure := await self._deliver([*events, *(stub for stub, _ in rejected)]):
+        events, failure = await self._deliver_allowed(drafts, [stub for stub, _ in rejected])
+        if failure:
             return failure
         self._count(accepted=len(events), no_consent=len(drafts) - len(events), rejected=len(rejected))
         told_of = [told for _, told in rejected]
@@ -144,6 +137,18 @@ class Ingest:
                 rejected.append((refusal(raw, refused.reason, opened.arrival), told))
                 self._inspect_bad(raw, refused.reason, str(refused))
         return drafts, rejected
+
+    async def _deliver_allowed(self, drafts: list[Draft], stubs: list[Event]) -> tuple[list[Event], Response | None]:
+        """Deliver what the people of the drafts allow."""
+        try:
+            people = await self._parts.people.admit([draft.claim for draft in drafts])
+        except StoreUnavailableError as error:
+            return [], refuse(503, str(error), retry_after=1)
+        found = [draft.event(person) for draft, person in zip(drafts, people, strict=True)]
+        events = [event for event in found if event is not None]
+        if self._parts.inspector:
+            self._parts.inspector.note_good(events, without_consent=len(drafts) - len(events))
+        return events, await self._deliver([*events, *stubs])
 
     async def _refuse_whole(self, key: AccessKey | None, raw: bytes, refused: Refused, arrival: Arrival) -> Response:
         """Refuse a request that is not read message by message; one stub stands for it."""

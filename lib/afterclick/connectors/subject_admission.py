@@ -18,7 +18,7 @@ from afterclick.connectors.subject_tables import (
     WITHDRAWALS,
 )
 from afterclick.consent_rules import EXPRESS_SOURCES, Claim, Decision, Person, settle, settle_all
-from afterclick.pseudonyms import RawId, PseudonymKeys, subject_id_of
+from afterclick.pseudonyms import PseudonymKeys, RawId, subject_id_of
 
 _CHUNK = 5_000
 

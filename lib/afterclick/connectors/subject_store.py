@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 from afterclick.connectors.subject_admission import Admission
 from afterclick.connectors.subject_tables import CHANGES, METADATA, SUBJECTS, WITHDRAWALS, open_engine, translated
 from afterclick.consent_rules import Claim, Person
-from afterclick.pseudonyms import RawId, PseudonymKeys, subject_id_of
+from afterclick.pseudonyms import PseudonymKeys, RawId, subject_id_of
 from afterclick.settings import Settings
 
 _ATTEMPTS = 5
