@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from afterclick import __version__
-from afterclick.commands import bench, collector, demo, history, keys, model, serving, sessionize, stack
+from afterclick.commands import bench, collector, demo, evaluate, history, keys, model, serving, sessionize, stack
 from afterclick.errors import AfterclickError
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ app.command("import")(history.import_history)
 app.command()(history.replay)
 app.command()(sessionize.sessionize)
 app.command()(bench.bench)
+app.command()(evaluate.evaluate)
 model_app.command("list")(model.list_models)
 keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)

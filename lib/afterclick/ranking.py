@@ -36,6 +36,11 @@ def rank_top_n(
     scores = user_factors @ item_factors.T
     if excluded is not None:
         scores[excluded] = -np.inf
+    return top_n(scores, n)
+
+
+def top_n(scores: npt.NDArray[np.floating[Any]], n: int) -> Ranked:
+    """Return the `n` best items of each row of scores; equal scores by item order."""
     n = min(n, scores.shape[1])
     best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
     best.sort(axis=1)

@@ -108,6 +108,8 @@ class ModelSettings(Section):
     """Plain lambda on the diagonal (implicit's convention)."""
     alpha: float = Field(default=1.0, gt=0)
     """Confidence is ``alpha * weight`` (implicit's convention)."""
+    weight_power: float = Field(default=1.0, gt=0, le=1)
+    """Exponent of a person's summed weight of an item: below 1 the tenth purchase says less than the first."""
     iterations: int = Field(default=15, ge=1)
     """Alternating sweeps."""
     seed: int = 42

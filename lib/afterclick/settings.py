@@ -106,6 +106,30 @@ def load_settings(environment: str | None = None, *, variables: Mapping[str, str
         raise SettingsError(message) from None
 
 
+def load_ranking_settings(
+    environment: str | None = None, *, variables: Mapping[str, str] | None = None
+) -> tuple[ModelSettings, RecommendationSettings]:
+    """Return only what says how to train and rank: a recorded log can be evaluated where nothing else is set up.
+
+    Raises
+    ------
+    SettingsError
+        If a key of the two sections is unknown or has the wrong type.
+    """
+    variables = os.environ if variables is None else variables  # noqa: TID251 - see load_settings
+    environment = environment or variables.get("AFTERCLICK_ENVIRONMENT", "local")
+    tree = _read_tree(environment, Path(variables.get("AFTERCLICK_CONF_DIR", "conf")), variables)
+    unused = {"tracking_uri": "", "artifact_root": ""}
+    try:
+        return (
+            ModelSettings.model_validate(unused | tree.get("model", {})),
+            RecommendationSettings.model_validate(tree.get("recommendations", {})),
+        )
+    except ValidationError as error:
+        message = f"sections model and recommendations of environment {environment!r} are not valid: {error}"
+        raise SettingsError(message) from None
+
+
 def load_spark_conf(environment: str, *, variables: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return only the Spark configuration: `spark-submit.sh` needs it where nothing else is known yet."""
     variables = os.environ if variables is None else variables  # noqa: TID251 - see load_settings

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
@@ -48,21 +49,12 @@ def train(
     Exact solver, not conjugate gradients, so that fold-in and trainer solve the same equations.
     """
     weights, item_ids = as_matrix(interactions)
-    with threadpool_limits(1, "blas"):  # implicit runs its own threads; BLAS threads only fight with them
-        als = AlternatingLeastSquares(
-            factors=settings.rank,
-            regularization=settings.regularization,
-            alpha=settings.alpha,
-            iterations=settings.iterations,
-            random_state=settings.seed,
-            use_cg=False,
-        )
-        als.fit(weights, show_progress=False)
+    factors = fit_item_factors(weights, settings)
     popularity = np.asarray(weights.sum(axis=0), np.float64).ravel()
     model = Model(
         version=version,
         item_ids=item_ids,
-        item_factors=np.ascontiguousarray(als.item_factors, np.float32),
+        item_factors=factors,
         popularity=popularity,
         regularization=settings.regularization,
         alpha=settings.alpha,
@@ -70,6 +62,42 @@ def train(
         trained_at=trained_at,
     )
     return Training(model, weights)
+
+
+def fit_item_factors(
+    weights: csr_matrix,
+    settings: ModelSettings,
+    *,
+    start: npt.NDArray[np.float32] | None = None,
+    iterations: int | None = None,
+    threads: int = 0,
+) -> npt.NDArray[np.float32]:
+    """Return item factors, shape (n_items, rank).
+
+    Parameters
+    ----------
+    weights : shape (n_users, n_items)
+        Before `alpha`.
+    start
+        Factors to go on from, as those of the night before.
+    threads
+        0 = one per core.
+    """
+    with threadpool_limits(1, "blas"):  # implicit runs its own threads; BLAS threads only fight with them
+        als = AlternatingLeastSquares(
+            factors=settings.rank,
+            regularization=settings.regularization,
+            alpha=settings.alpha,
+            iterations=iterations or settings.iterations,
+            random_state=settings.seed,
+            use_cg=False,
+            num_threads=threads,
+        )
+        if start is not None:
+            als.item_factors = start.copy()
+            als.user_factors = np.zeros((weights.shape[0], settings.rank), np.float32)
+        als.fit(weights, show_progress=False)
+    return np.ascontiguousarray(als.item_factors, np.float32)
 
 
 def as_matrix(interactions: pa.Table) -> tuple[csr_matrix, np.ndarray]:

@@ -1,0 +1,126 @@
+"""Blend weights from held-out time: coordinate search on the candidates that the sources propose. numpy only."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from afterclick.blend import CONTEXTS, SOURCES, Blend, Evidence, default_blend
+from afterclick.sequences import Cells
+
+FloatMatrix = npt.NDArray[np.floating[Any]]
+PROPOSED = 40
+"""Best items of every source that are candidates."""
+K = 20
+_STEPS = (0.0, 0.125, 0.25, 0.5, 0.7, 1.4, 2.0, 4.0, 8.0)
+_SEEDS = (0.01, 0.1, 1.0)
+_ROUNDS = 6
+_ENOUGH = 50
+
+
+class Candidates(NamedTuple):
+    """Proposed items of held-out cases.
+
+    Parameters
+    ----------
+    features : shape (n_cases, n_candidates, len(SOURCES))
+        Places that stand for no item are NaN.
+    is_relevant : shape (n_cases, n_candidates)
+    relevant_count : shape (n_cases,)
+        All relevant items of the case, proposed or not.
+    contexts : shape (n_cases,)
+    """
+
+    features: FloatMatrix
+    is_relevant: npt.NDArray[np.bool_]
+    relevant_count: npt.NDArray[np.int64]
+    contexts: npt.NDArray[np.int64]
+
+    def take(self, cases: npt.NDArray[Any]) -> "Candidates":
+        """Return some of the cases."""
+        return Candidates(
+            self.features[cases], self.is_relevant[cases], self.relevant_count[cases], self.contexts[cases]
+        )
+
+
+def propose(evidence: Evidence, excluded: Cells | None, relevant: Cells, contexts: npt.NDArray[np.int64]) -> Candidates:
+    """Return the candidates of some cases: the best items of each source, with what every source says of them.
+
+    Parameters
+    ----------
+    excluded
+        Items that may not be listed.
+    relevant
+        What the person went on to choose.
+    """
+    count, n_items = evidence.fold_in.shape
+    dense = np.zeros((len(SOURCES), count, n_items), np.float32)
+    dense[0], dense[3], dense[4] = evidence.fold_in, evidence.popularity, evidence.trend
+    for place, cells in ((1, evidence.covisitation), (2, evidence.frequency)):
+        dense[place, cells.people, cells.items] = cells.values
+    if excluded is not None:
+        dense[:, excluded.people, excluded.items] = -np.inf
+    proposed = min(PROPOSED, n_items)
+    best = np.argpartition(-dense, proposed - 1, axis=2)[:, :, :proposed]
+    items = np.sort(best.transpose(1, 0, 2).reshape(count, -1), axis=1)
+    features = dense[:, np.arange(count)[:, None], items].transpose(1, 2, 0)
+    is_void = np.zeros(items.shape, bool)
+    is_void[:, 1:] = items[:, 1:] == items[:, :-1]
+    features[is_void | ~np.isfinite(features).all(axis=2)] = np.nan
+    flags = np.zeros((count, n_items), bool)
+    flags[relevant.people, relevant.items] = True
+    found = flags[np.arange(count)[:, None], items] & np.isfinite(features[:, :, 0])
+    return Candidates(features, found, np.bincount(relevant.people, minlength=count), contexts)
+
+
+def join(parts: list[Candidates]) -> Candidates:
+    """Return all cases in one."""
+    return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def learn_blend(candidates: Candidates) -> Blend:
+    """Return the weights that list most relevant items highest, context by context.
+
+    Notes
+    -----
+    A context with too few cases takes the weights learned on all of them. The search only multiplies or drops
+    weights, in a fixed order: the same cases give the same weights.
+    """
+    if not len(candidates.features):
+        return default_blend()
+    everybody = _search(candidates, default_blend().weights[0])
+    rows = []
+    for context in range(len(CONTEXTS)):
+        cases = np.flatnonzero(candidates.contexts == context)
+        own = candidates.take(cases)
+        rows.append(_search(own, everybody) if len(cases) >= _ENOUGH else everybody)
+    return Blend(np.array(rows))
+
+
+def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> float:
+    """Return mean recall@20 + nDCG@20 of the candidates ranked by a weighted sum."""
+    scores = candidates.features @ weights.astype(np.float32)
+    scores = np.where(np.isnan(scores), -np.inf, scores)
+    size = min(K, scores.shape[1])
+    top = np.argpartition(-scores, size - 1, axis=1)[:, :size]
+    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
+    hits = np.take_along_axis(candidates.is_relevant, np.take_along_axis(top, order, axis=1), axis=1)
+    discounts = 1 / np.log2(np.arange(2, size + 2))
+    ideal = np.cumsum(discounts)[np.minimum(candidates.relevant_count, size) - 1]
+    return float(np.mean(hits.sum(axis=1) / candidates.relevant_count + hits @ discounts / ideal))
+
+
+def _search(candidates: Candidates, start: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:
+    weights, best = start.astype(np.float64), quality(candidates, start)
+    for _ in range(_ROUNDS):
+        before = best
+        for place in range(len(SOURCES)):
+            tried = [weights[place] * step for step in _STEPS] if weights[place] else list(_SEEDS)
+            for value in tried:
+                other = weights.copy()
+                other[place] = value
+                if other.any() and (found := quality(candidates, other)) > best + 1e-5:
+                    weights, best = other, found
+        if best - before < 1e-4:  # noqa: PLR2004 - no longer worth a round
+            break
+    return weights / weights.max()

@@ -1,0 +1,190 @@
+"""The split protocol: everybody's list from the training part against what they chose in the other part."""
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from afterclick.blend import Blend, blend_scores, contexts_of, default_blend
+from afterclick.blend_training import join, learn_blend, propose
+from afterclick.evaluated_ranks import MODELS, with_intervals
+from afterclick.event_logs import EventLog
+from afterclick.factor_training import FactorTrainer, settings_to_try
+from afterclick.ranking import top_n
+from afterclick.replayed_sources import ReplayedSources, TrainedFactors
+from afterclick.sequences import Cells, Sequences, sum_cells
+from afterclick.setting_sections import ModelSettings
+from afterclick.source_rules import SourceRules
+
+_PEOPLE = 3_000
+_CELLS = 4_000_000
+K = 20
+
+
+class Held(NamedTuple):
+    """Which events are for training and which are held out."""
+
+    train: npt.NDArray[np.bool_]
+    test: npt.NDArray[np.bool_]
+
+
+class Side(NamedTuple):
+    """A block of people: what is known of them and what they chose."""
+
+    sequences: Sequences
+    relevant: Cells
+    seen: Cells
+
+
+def best_settings(log: EventLog, held: Held, settings: ModelSettings, *, repeats: bool) -> ModelSettings:
+    """Return the hyper-parameters of the grid with the best nDCG@20 on held-out events."""
+    best, best_quality = settings, -1.0
+    for tried in settings_to_try(settings):
+        factors = FactorTrainer(log, tried, is_train=held.train)(len(log), None)
+        found = [_ndcg(factors, side, repeats=repeats) for side in sides(log, held, factors, repeats=repeats)]
+        quality = float(np.concatenate(found).mean()) if found else 0.0
+        if quality > best_quality:
+            best, best_quality = tried, quality
+    return best
+
+
+def learn_split(log: EventLog, held: Held, settings: ModelSettings, rules: SourceRules, *, repeats: bool) -> Blend:
+    """Learn the blend on held-out events."""
+    factors = FactorTrainer(log, settings, is_train=held.train)(len(log), None)
+    sources = _trained_sources(log, held, rules)
+    parts = []
+    for side in sides(log, held, factors, repeats=repeats):
+        evidence = sources.evidence_of(factors, side.sequences)
+        parts.append(propose(evidence, None if repeats else side.seen, side.relevant, contexts_of(side.sequences)))
+    return learn_blend(join(parts)) if parts else default_blend()
+
+
+def split_figures(
+    log: EventLog,
+    held: Held,
+    settings: ModelSettings,
+    rules: SourceRules,
+    blend: Blend,
+    *,
+    repeats: bool,
+    tick: Callable[[int], Any],
+) -> dict[str, Any]:
+    """Return the figures of every model over people with a past and a known item to find."""
+    factors = FactorTrainer(log, settings, is_train=held.train)(len(log), None)
+    sources = _trained_sources(log, held, rules)
+    per_case: dict[str, list[dict[str, npt.NDArray[Any]]]] = {name: [] for name in MODELS}
+    listed = {name: np.zeros(len(log.item_ids), bool) for name in MODELS}
+    for side in sides(log, held, factors, repeats=repeats, everybody=True):
+        for name, scores in _all_scores(sources, factors, side, blend).items():
+            scores[:, ~factors.is_known] = -np.inf
+            if not repeats:
+                scores[side.seen.people, side.seen.items] = -np.inf
+            ranked = top_n(scores, K)
+            per_case[name].append(_measures(ranked.items, side.relevant, factors.popularity))
+            listed[name][ranked.items] = True
+        tick(len(side.sequences.indptr) - 1)
+    models = {}
+    for name, parts in per_case.items():
+        columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        models[name] = with_intervals(columns) | {
+            "coverage": round(float(listed[name].sum() / factors.is_known.sum()), 5)
+        }
+    lengths = np.concatenate([part["precision@10"] for part in per_case["blend"]])
+    return {"cases": len(lengths), "models": models, "by_history": []}
+
+
+def sides(
+    log: EventLog, held: Held, factors: TrainedFactors, *, repeats: bool, everybody: bool = False
+) -> Iterator[Side]:
+    """Yield blocks of the people who have training events and something to find; a sample unless `everybody`."""
+    train, test = np.flatnonzero(held.train), np.flatnonzero(held.test)
+    chosen = sum_cells(log.users[test], log.items[test], np.ones(len(test)))
+    counted = factors.is_known[chosen.items]
+    if not repeats:
+        span = len(log.item_ids)
+        counted &= ~np.isin(chosen.people * span + chosen.items, log.users[train] * span + log.items[train])
+    counted &= np.isin(chosen.people, log.users[train])
+    chosen = chosen.where(counted)
+    people = np.unique(chosen.people)
+    if not everybody:
+        people = people[:: max(1, -(-len(people) // _PEOPLE))]
+    order = train[np.argsort(log.users[train], kind="stable")]
+    starts = np.searchsorted(log.users[order], np.arange(len(log.user_ids) + 1))
+    size = int(np.clip(_CELLS // len(log.item_ids), 32, 1024))
+    for begin in range(0, len(people), size):
+        some = people[begin : begin + size]
+        yield _side(log, order, starts, some, chosen)
+
+
+def _side(log: EventLog, order: Any, starts: Any, people: Any, chosen: Cells) -> Side:
+    sizes = starts[people + 1] - starts[people]
+    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    events = order[np.arange(indptr[-1]) + np.repeat(starts[people] - indptr[:-1], sizes)]
+    sequences = Sequences(indptr, log.items[events], log.weights[events])
+    is_here = np.isin(chosen.people, people)
+    relevant = Cells(np.searchsorted(people, chosen.people[is_here]), chosen.items[is_here], chosen.values[is_here])
+    return Side(sequences, relevant, sum_cells(sequences.people, sequences.items, np.ones(len(events))))
+
+
+def _trained_sources(log: EventLog, held: Held, rules: SourceRules) -> ReplayedSources:
+    sources = ReplayedSources(log.only(held.train), rules)
+    sources.advance(len(sources.log))
+    return sources
+
+
+def _all_scores(
+    sources: ReplayedSources, factors: TrainedFactors, side: Side, blend: Blend
+) -> dict[str, npt.NDArray[Any]]:
+    evidence = sources.evidence_of(factors, side.sequences)
+    items = factors.basis.item_factors.astype(np.float32).T
+    popularity = np.repeat(factors.popularity[None, :].astype(np.float32), len(evidence.fold_in), axis=0)
+    covisitation, frequency = np.zeros_like(popularity), np.zeros_like(popularity)
+    covisitation[evidence.covisitation.people, evidence.covisitation.items] = evidence.covisitation.values
+    frequency[evidence.frequency.people, evidence.frequency.items] = evidence.frequency.values
+    return {
+        "popularity": popularity,
+        "nightly": factors.vectors(side.sequences, np.inf).astype(np.float32) @ items,
+        "fold_in": evidence.fold_in.copy(),
+        "covisitation": covisitation + popularity * 1e-6,
+        "frequency": frequency + popularity * 1e-6,
+        "blend": blend_scores(evidence, blend.weights[contexts_of(side.sequences)]),
+    }
+
+
+def _measures(
+    items: npt.NDArray[np.int64], relevant: Cells, popularity: npt.NDArray[np.float64]
+) -> dict[str, npt.NDArray[Any]]:
+    flags = np.zeros((len(items), len(popularity)), bool)
+    flags[relevant.people, relevant.items] = True
+    counts = flags.sum(axis=1)
+    hits = np.take_along_axis(flags, items, axis=1)
+    shares = popularity / popularity.sum()
+    discounts = 1 / np.log2(np.arange(2, items.shape[1] + 2))
+    ideal = np.cumsum(discounts)
+    first = np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0)
+
+    def ndcg(k: int) -> npt.NDArray[Any]:
+        k = min(k, items.shape[1])
+        return hits[:, :k] @ discounts[:k] / ideal[np.minimum(counts, k) - 1]
+
+    return {
+        "recall@20": hits.sum(axis=1) / counts,
+        "recall@10": hits[:, :10].sum(axis=1) / counts,
+        "precision@10": hits[:, :10].mean(axis=1),
+        "ndcg@10": ndcg(10),
+        "ndcg@20": ndcg(20),
+        "hr@20": hits.any(axis=1),
+        "mrr@20": first,
+        "novelty@20": -np.log2(np.maximum(shares[items], 1e-12)).mean(axis=1),
+    }
+
+
+def _ndcg(factors: TrainedFactors, side: Side, *, repeats: bool) -> npt.NDArray[Any]:
+    scores = factors.vectors(side.sequences, np.inf).astype(np.float32) @ factors.basis.item_factors.T.astype(
+        np.float32
+    )
+    scores[:, ~factors.is_known] = -np.inf
+    if not repeats:
+        scores[side.seen.people, side.seen.items] = -np.inf
+    return _measures(top_n(scores, K).items, side.relevant, factors.popularity)["ndcg@20"]
