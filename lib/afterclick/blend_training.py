@@ -1,5 +1,7 @@
 """Blend weights from held-out time: coordinate search on the candidates that the sources propose. numpy only."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -7,8 +9,11 @@ import numpy.typing as npt
 
 from afterclick.blend import CONTEXTS, SOURCES, Blend, Evidence, default_blend
 from afterclick.sequences import Cells
+from afterclick.source_rules import SourceRules
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
+HALF_LIVES = (np.inf, 100.0, 30.0, 10.0)
+"""Of interest, in interactions: tried in this order."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
 K = 20
@@ -73,11 +78,6 @@ def propose(evidence: Evidence, excluded: Cells | None, relevant: Cells, context
     return Candidates(features, found, np.bincount(relevant.people, minlength=count), contexts)
 
 
-def join(parts: list[Candidates]) -> Candidates:
-    """Return all cases in one."""
-    return Candidates(*(np.concatenate(column) for column in zip(*parts, strict=True)))
-
-
 def learn_blend(candidates: Candidates) -> Blend:
     """Return the weights that list most relevant items highest, context by context.
 
@@ -97,9 +97,34 @@ def learn_blend(candidates: Candidates) -> Blend:
     return Blend(np.array(rows))
 
 
+def learn_rules(candidates: Callable[[SourceRules], list[Candidates]], rules: SourceRules) -> tuple[Blend, SourceRules]:
+    """Return the blend and the rules that did best together.
+
+    Parameters
+    ----------
+    candidates
+        Rules to the candidates of the same held-out cases.
+    """
+    found: list[tuple[float, Blend, SourceRules]] = []
+    for half_life in HALF_LIVES:
+        tried = replace(rules, interest_half_life=half_life)
+        if not (parts := candidates(tried)):
+            return default_blend(), rules
+        cases = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+        blend = learn_blend(cases)
+        found.append((quality(cases, blend.weights[cases.contexts]), blend, tried))
+    _, blend, rules = max(found, key=lambda one: one[0])
+    return blend, rules
+
+
 def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> float:
-    """Return mean recall@20 + nDCG@20 of the candidates ranked by a weighted sum."""
-    scores = candidates.features @ weights.astype(np.float32)
+    """Return mean recall@20 + nDCG@20 of the candidates ranked by a weighted sum.
+
+    Parameters
+    ----------
+    weights : shape (len(SOURCES),) or (n_cases, len(SOURCES))
+    """
+    scores = (candidates.features @ weights.astype(np.float32)[..., None])[..., 0]
     scores = np.where(np.isnan(scores), -np.inf, scores)
     size = min(K, scores.shape[1])
     top = np.argpartition(-scores, size - 1, axis=1)[:, :size]

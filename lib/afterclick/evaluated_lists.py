@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import Blend, blend_scores, contexts_of, default_blend
-from afterclick.blend_training import join, learn_blend, propose
+from afterclick.blend import Blend, blend_scores, contexts_of
+from afterclick.blend_training import Candidates, learn_rules, propose
 from afterclick.evaluated_ranks import MODELS, with_intervals
 from afterclick.event_logs import EventLog
 from afterclick.factor_training import FactorTrainer, settings_to_try
@@ -49,15 +49,26 @@ def best_settings(log: EventLog, held: Held, settings: ModelSettings, *, repeats
     return best
 
 
-def learn_split(log: EventLog, held: Held, settings: ModelSettings, rules: SourceRules, *, repeats: bool) -> Blend:
-    """Learn the blend on held-out events."""
+def learn_split(
+    log: EventLog, held: Held, settings: ModelSettings, rules: SourceRules, *, repeats: bool
+) -> tuple[Blend, SourceRules]:
+    """Learn the blend and the half-life of interest on held-out events."""
     factors = FactorTrainer(log, settings, is_train=held.train)(len(log), None)
     sources = _trained_sources(log, held, rules)
-    parts = []
-    for side in sides(log, held, factors, repeats=repeats):
-        evidence = sources.evidence_of(factors, side.sequences)
-        parts.append(propose(evidence, None if repeats else side.seen, side.relevant, contexts_of(side.sequences)))
-    return learn_blend(join(parts)) if parts else default_blend()
+
+    def candidates(tried: SourceRules) -> list[Candidates]:
+        sources.rules = tried
+        return [
+            propose(
+                sources.evidence_of(factors, side.sequences),
+                None if repeats else side.seen,
+                side.relevant,
+                contexts_of(side.sequences),
+            )
+            for side in sides(log, held, factors, repeats=repeats)
+        ]
+
+    return learn_rules(candidates, rules)
 
 
 def split_figures(
@@ -81,7 +92,7 @@ def split_figures(
             if not repeats:
                 scores[side.seen.people, side.seen.items] = -np.inf
             ranked = top_n(scores, K)
-            per_case[name].append(_measures(ranked.items, side.relevant, factors.popularity))
+            per_case[name].append(measure_lists(ranked.items, side.relevant, factors.popularity))
             listed[name][ranked.items] = True
         tick(len(side.sequences.indptr) - 1)
     models = {}
@@ -152,9 +163,10 @@ def _all_scores(
     }
 
 
-def _measures(
+def measure_lists(
     items: npt.NDArray[np.int64], relevant: Cells, popularity: npt.NDArray[np.float64]
 ) -> dict[str, npt.NDArray[Any]]:
+    """Return the figures of each list (n_lists, n) against the relevant items of its person."""
     flags = np.zeros((len(items), len(popularity)), bool)
     flags[relevant.people, relevant.items] = True
     counts = flags.sum(axis=1)
@@ -187,4 +199,4 @@ def _ndcg(factors: TrainedFactors, side: Side, *, repeats: bool) -> npt.NDArray[
     scores[:, ~factors.is_known] = -np.inf
     if not repeats:
         scores[side.seen.people, side.seen.items] = -np.inf
-    return _measures(top_n(scores, K).items, side.relevant, factors.popularity)["ndcg@20"]
+    return measure_lists(top_n(scores, K).items, side.relevant, factors.popularity)["ndcg@20"]

@@ -57,9 +57,9 @@ def _split(log: EventLog, train_count: int | None, plan: Plan, tick: Tick) -> di
     is_train = np.arange(len(log)) < train_count if train_count else _random_part(len(log), plan)
     held = _hold_out(log, is_train, plan, by_time=train_count is not None)
     model = best_settings(log, held, plan.model, repeats=plan.repeats) if plan.tune else plan.model
-    blend = learn_split(log, held, model, plan.rules, repeats=plan.repeats)
-    figures = split_figures(log, Held(is_train, ~is_train), model, plan.rules, blend, repeats=plan.repeats, tick=tick)
-    return _shares(log, is_train) | figures | _chosen(model, blend)
+    blend, rules = learn_split(log, held, model, plan.rules, repeats=plan.repeats)
+    figures = split_figures(log, Held(is_train, ~is_train), model, rules, blend, repeats=plan.repeats, tick=tick)
+    return _shares(log, is_train) | figures | _chosen(model, blend, rules)
 
 
 def _next(log: EventLog, train_count: int | None, plan: Plan, tick: Tick) -> dict[str, Any]:
@@ -82,7 +82,8 @@ def _replayed(
     model = best_settings(log, held, plan.model, repeats=plan.repeats) if plan.tune else plan.model
     trainer = FactorTrainer(log, model, threads=0 if plan.workers == 1 else 1)
     replay = Replay(log, visible, plan.rules, plan.repeats, trainer, is_live)
-    blend = learn_from(replay, held_from, count)
+    blend, rules = learn_from(replay, held_from, count)
+    replay = replace(replay, rules=rules)
     days = midnights(log, count, len(log)) if is_live else [(count, len(log))]
     ranks = replay_parallel(replay, days, blend, workers=plan.workers, tick=tick)
     has_prefix = np.ones(len(ranks.events), bool) if is_live else ranks.lengths > 0
@@ -92,7 +93,7 @@ def _replayed(
         | {"cases": int(has_prefix.sum()), "retrained": len(days)}
         | {"models": {name: figures_of_ranks(places) for name, places in by_model.items()}}
         | {"by_history": table_by_history(ranks.lengths[has_prefix], by_model)}
-        | _chosen(model, blend)
+        | _chosen(model, blend, rules)
     )
 
 
@@ -135,6 +136,6 @@ def _shares(log: EventLog, is_train: npt.NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _chosen(model: ModelSettings, blend: Blend) -> dict[str, Any]:
+def _chosen(model: ModelSettings, blend: Blend, rules: SourceRules) -> dict[str, Any]:
     names = {"rank", "regularization", "alpha", "weight_power", "iterations"}
-    return {"chosen": {"model": model.model_dump(include=names), "blend": blend.to_dict()}}
+    return {"chosen": {"model": model.model_dump(include=names), "blend": blend.to_dict(), "rules": rules.to_dict()}}

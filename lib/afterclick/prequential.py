@@ -1,7 +1,7 @@
 """Test, then learn: each event is predicted from what was visible before it; models retrain at midnight."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from afterclick.blend import Blend, contexts_of
-from afterclick.blend_training import Candidates, join, learn_blend, propose
+from afterclick.blend_training import Candidates, learn_rules, propose
 from afterclick.evaluated_ranks import rank_targets
 from afterclick.event_logs import EventLog
 from afterclick.replayed_sources import ReplayedSources, TrainedFactors
@@ -84,15 +84,15 @@ def replay_ranks(
     )
 
 
-def learn_from(replay: Replay, begin: int, end: int) -> Blend:
-    """Learn the blend on events begin..end, predicted as in a replay by a model trained before them."""
-    return learn_blend(join(list(cases(replay, begin, end))))
+def learn_from(replay: Replay, begin: int, end: int) -> tuple[Blend, SourceRules]:
+    """Learn blend and half-life on events begin..end, predicted as in a replay by a model trained before them."""
+    factors = replay.train(begin, None)
+    return learn_rules(lambda rules: list(cases(replace(replay, rules=rules), factors, begin, end)), replay.rules)
 
 
-def cases(replay: Replay, begin: int, end: int) -> Iterator[Candidates]:
+def cases(replay: Replay, factors: TrainedFactors, begin: int, end: int) -> Iterator[Candidates]:
     """Yield candidates of held-out events, spread evenly where there are many."""
     sources = ReplayedSources(replay.log, replay.rules, None if replay.is_live else begin)
-    factors = replay.train(begin, None)
     every = max(1, -(-(end - begin) // _CASES))
     for block in _blocks(replay, begin, end, every=every):
         users, targets = replay.log.users[block], replay.log.items[block]

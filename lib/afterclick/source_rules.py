@@ -1,6 +1,9 @@
 """How the sources read a history: half-lives and sizes. They travel with the model."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -26,3 +29,13 @@ class SourceRules:
     trend_half_life_hours: float = 72.0
     followers: int = 128
     history_length: int = 200
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the parameters for a manifest; null stands for infinity."""
+        return {name: value if math.isfinite(value) else None for name, value in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(parameters: Mapping[str, Any]) -> "SourceRules":
+        """Return the rules that `to_dict` described."""
+        values: dict[str, Any] = {name: math.inf if value is None else value for name, value in parameters.items()}
+        return SourceRules(**values)

@@ -40,6 +40,7 @@ def log(tmp_path: Path) -> Path:
                 "replay",
                 "import",
                 "sessionize",
+                "evaluate",
                 "bench",
                 "serve",
                 "rebuild-cache",
