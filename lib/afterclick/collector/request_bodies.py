@@ -40,7 +40,7 @@ async def read_body(request: Request, limit: int, settings: CollectorSettings) -
     declared = request.headers.get("content-length", "0")
     if declared.isdecimal() and int(declared) > settings.max_body_bytes:
         raise _too_large(settings)
-    body = _Body(request.headers.get("content-encoding", ""), limit, settings)
+    body = BoundedBody(request.headers.get("content-encoding", ""), limit, settings)
     try:
         async with asyncio.timeout(settings.body_timeout_seconds):
             async for chunk in request.stream():
@@ -66,7 +66,7 @@ def depth_of(raw: bytes, enough: int) -> int:
     return deepest
 
 
-class _Body:
+class BoundedBody:
     """Keeps up to one byte more than `limit` of what arrives, inflated, and counts the rest."""
 
     def __init__(self, encoding: str, limit: int, settings: CollectorSettings) -> None:
@@ -80,6 +80,7 @@ class _Body:
             raise BodyError(415, f"content encoding {self._encoding[:40]!r} is not gzip, deflate or identity")
 
     def add(self, chunk: bytes) -> None:
+        """Take the next part of the body; raises as `read_body`."""
         if not chunk:
             return
         if self._size == 0 and self._inflater is None and self._is_compressed(chunk):
@@ -92,6 +93,7 @@ class _Body:
             chunk = self._inflater.unconsumed_tail
 
     def content(self) -> bytes:
+        """Return what was kept, when all has been added."""
         if self._inflater is not None and not self._inflater.eof:
             raise BodyError(400, "the compressed body is cut off")
         return b"".join(self._chunks)[: self._limit + 1]
