@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from fastapi import Request
 
-from afterclick.collector.messages import Arrival, Refused
+from afterclick.collector.messages import Arrival, Refused, encode
 from afterclick.collector.request_bodies import BodyError, BoundedBody, depth_of
 from afterclick.collector.segment_messages import read_message
 from afterclick.collector.tcf import TcfError, decode_purposes
@@ -20,11 +20,11 @@ from afterclick.collector.wire_formats import (
     open_snowplow,
 )
 from afterclick.setting_sections import CollectorSettings
-from builders import KEY, NOW
+from builders import NOW
 
 RULES = CollectorSettings()
 GRANTED = {"categoryPreferences": {"analytics": True}}
-FIELDS = {"event_id", "event_type", "event_at", "received_at", "subject_id", "consent", "rejected_reason"}
+FIELDS = {"event_id", "event_type", "event_at", "received_at", "rejected_reason"}
 
 
 def run_one(data: bytes) -> None:
@@ -47,13 +47,11 @@ def _opened(opener: Opener, call: str | None = None) -> Callable[[bytes], None]:
 
 def _read(raw: bytes, arrival: Arrival) -> None:
     try:
-        event = read_message(raw, arrival, RULES, KEY)
+        draft = read_message(raw, arrival, RULES)
     except Refused:
         return
-    if event is not None:
-        fields = json.loads(event.value)
-        assert set(fields) >= FIELDS
-        assert event.key == fields["subject_id"].encode()
+    assert draft.claim.identifier.text
+    assert set(json.loads(encode(draft.fields))) >= FIELDS
 
 
 def _binary_cloud_event(body: bytes) -> None:
