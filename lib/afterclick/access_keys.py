@@ -45,6 +45,9 @@ class KeySource(Protocol):
     def read_keys(self) -> list[AccessKey]:
         """Return all keys that have not been revoked."""
 
+    def close(self) -> None:
+        """Let go of connections."""
+
 
 def new_key() -> str:
     """Return a fresh random key."""
@@ -90,3 +93,8 @@ class KeyRing:
         """Read the source again; blocking."""
         if self._source is not None:
             self._keys = self._configured | {key.digest: key for key in self._source.read_keys()}
+
+    def close(self) -> None:
+        """Close the source."""
+        if self._source is not None:
+            self._source.close()

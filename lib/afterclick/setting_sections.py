@@ -194,6 +194,8 @@ class ServingSettings(HttpSettings):
 
     port: int = Field(default=8181, ge=0, le=65535)
     """Port to bind."""
+    require_key: bool = False
+    """Ask for a key with the scope ``read``; without it whoever reaches the port may ask for lists."""
     popular_refresh_seconds: float = Field(default=5.0, gt=0)
     """How often the popularity fallback and the model pointer are read again."""
     breaker_failures: int = Field(default=3, ge=1)

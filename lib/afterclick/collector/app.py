@@ -6,7 +6,6 @@ Segment HTTP Tracking API, its short browser paths, RudderStack's beacon, Snowpl
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -17,21 +16,18 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from afterclick.access_keys import KeyRing
 from afterclick.collector.browser_files import add_browser_files
 from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink
 from afterclick.collector.ingest import Ingest, Metrics, Parts, refuse
 from afterclick.collector.inspector import Inspector, add_inspector
 from afterclick.collector.wire_formats import open_cloud_events, open_segment_batch, open_segment_message, open_snowplow
-from afterclick.connectors.key_store import KeyStore
 from afterclick.connectors.subject_store import open_subject_store
-from afterclick.errors import StoreUnavailableError
+from afterclick.http_keys import keep_fresh, open_keys
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
 
-logger = logging.getLogger(__name__)
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
 _BATCHES = frozenset({"batch", "b", "import"})
 _CLIENT_METRICS = "m"
@@ -47,8 +43,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         Says when a request arrives, aware UTC.
     """
     rules = settings.collector
-    store = KeyStore(settings.keys.url.get_secret_value()) if settings.keys.url else None
-    keys = KeyRing([key.get_secret_value() for key in rules.write_keys], store, clock())
+    keys = open_keys(settings, [key.get_secret_value() for key in rules.write_keys], clock())
     inspector = Inspector() if rules.inspect and settings.environment == "local" else None
     metrics = Metrics()
     people = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
@@ -65,8 +60,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
             with suppress(asyncio.CancelledError):
                 await task
         sink.close()
-        if store:
-            store.close()
+        keys.close()
 
     app = FastAPI(title="Afterclick collector", lifespan=lifespan, docs_url="/docs", redoc_url=None)
     app.add_middleware(
@@ -82,16 +76,6 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         add_inspector(app, inspector)
     _add_operations(app, sink, metrics)
     return app
-
-
-async def keep_fresh(keys: KeyRing, seconds: float) -> None:
-    """Read the keys again for ever; while the store is away the last ones stay in force."""
-    while True:
-        await asyncio.sleep(seconds)
-        try:
-            await asyncio.to_thread(keys.refresh)
-        except StoreUnavailableError as error:
-            logger.warning("keys not refreshed: %s", error)
 
 
 def _add_ingest(app: FastAPI, ingest: Ingest, rules: CollectorSettings) -> None:

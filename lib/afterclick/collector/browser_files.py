@@ -11,7 +11,8 @@ from fastapi import Path as PathParameter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from afterclick.access_keys import KeyRing, Scope
-from afterclick.collector.ingest import refuse, sent_key
+from afterclick.collector.ingest import refuse
+from afterclick.http_keys import sent_key
 from afterclick.setting_sections import CollectorSettings
 
 _JAVASCRIPT = "text/javascript"

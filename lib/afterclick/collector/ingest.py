@@ -1,7 +1,5 @@
 """One ingest request: body, write key, rate, messages, Kafka, answer."""
 
-import base64
-import binascii
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +20,7 @@ from afterclick.collector.segment_messages import Draft, read_message
 from afterclick.collector.wire_formats import Opened, Opener
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
+from afterclick.http_keys import sent_key
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
 
@@ -192,17 +191,6 @@ def _open(opener: Opener, request: Request, body: bytes, arrival: Arrival) -> Op
         raise Refused("not_json", f"the body is not a JSON message or batch: {error}") from error
     except RecursionError as error:
         raise Refused("too_deep", "the body is not a JSON message or batch: it is nested too deep") from error
-
-
-def sent_key(request: Request, inside: str | None = None) -> str | None:
-    """Return the key of Basic auth (the user), of the body, or of the query, in this order."""
-    scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "basic":
-        try:
-            return base64.b64decode(credentials, validate=True).partition(b":")[0].decode()
-        except (binascii.Error, ValueError):
-            return None
-    return inside or request.query_params.get("writeKey")
 
 
 def refuse(status: int, told: str, *, retry_after: int | None = None, close: bool = False) -> Response:

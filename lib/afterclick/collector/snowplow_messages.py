@@ -35,7 +35,6 @@ def decode_snowplow(raw: bytes) -> Message:
         call, name, properties = _event_of(sent, entities)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError, ValueError) as error:
         raise Refused("wrong_types", f"the event does not fit Snowplow's tracker protocol: {error}") from error
-    url = sent.get("url")
     return Message(
         type=call,
         event=name,
@@ -45,7 +44,7 @@ def decode_snowplow(raw: bytes) -> Message:
         properties=properties,
         context=Context(
             consent=_data_of(entities, "consent"),
-            page={"path": urlsplit(url).path or "/" if url else None, "referrer": sent.get("refr")},
+            page={"path": _path(sent.get("url")), "referrer": sent.get("refr")},
             library={"name": f"snowplow-{sent.get('tv', '')[:40]}"},
             user_agent=sent.get("ua"),
             ip=sent.get("ip"),
@@ -123,6 +122,13 @@ def _described(frame: Any) -> tuple[str, Json]:
 
 def _data_of(entities: list[tuple[str, Json]], name: str) -> Json | None:
     return next((data for kind, data in entities if kind == name), None)
+
+
+def _path(url: str | None) -> str | None:
+    try:
+        return urlsplit(url).path or "/" if url else None
+    except ValueError:  # "http://[": not an address of a page
+        return None
 
 
 def _scroll_percent(sent: dict[str, str]) -> float | None:

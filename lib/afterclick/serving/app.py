@@ -3,23 +3,29 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from fastapi import FastAPI, Path, Query
+from fastapi import Depends, FastAPI, Path, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from pydantic import BaseModel
 
+from afterclick.access_keys import Scope
 from afterclick.connectors.redis_store import ListedItem, TopList
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError
+from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
 from afterclick.serving.list_reader import ListReader
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
+_ANSWERS: dict[int | str, dict[str, Any]] = {
+    401: {"description": "A key with the scope read is needed (serving.require_key)"},
+    503: {"description": "No model and no popular list yet: come back after Retry-After seconds"},
+}
 Kind = Literal["user", "anonymous"]
 
 
@@ -66,16 +72,23 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     """Return the application."""
     reader = ListReader(settings)
     metrics = Metrics()
+    keys = open_keys(settings, (), clock())
+    needs_key = [Depends(require_key(keys, Scope.READ, clock))] if settings.serving.require_key else []
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await reader.refresh_popular()
-        refreshing = asyncio.create_task(reader.keep_fresh())
+        tasks = [
+            asyncio.create_task(reader.keep_fresh()),
+            asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds)),
+        ]
         yield
-        refreshing.cancel()
-        with suppress(asyncio.CancelledError):
-            await refreshing
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await reader.close()
+        keys.close()
 
     app = FastAPI(title="Afterclick recommendations", version="1", lifespan=lifespan, redoc_url=None)
 
@@ -83,7 +96,21 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     async def no_model(_: object, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 503, headers={"Retry-After": "5"})
 
-    @app.get("/v1/recommendations/{user_id}", summary="One person's list", response_model_exclude_none=False)
+    _add_lists(app, reader, metrics, clock, needs_key)
+    _add_operations(app, reader, metrics)
+    return app
+
+
+def _add_lists(
+    app: FastAPI, reader: ListReader, metrics: Metrics, clock: Callable[[], datetime], needs_key: Sequence[Any]
+) -> None:
+    @app.get(
+        "/v1/recommendations/{user_id}",
+        summary="One person's list",
+        response_model_exclude_none=False,
+        dependencies=needs_key,
+        responses=_ANSWERS,
+    )
     async def recommendations(
         user_id: Annotated[str, Path(min_length=1, max_length=512)],
         n: Annotated[int, Query(ge=1, le=500, description="Items wanted.")] = 10,
@@ -105,13 +132,10 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
         metrics.seconds.observe(time.perf_counter() - begun)
         return answer
 
-    @app.get("/v1/popular", summary="The list for everybody")
+    @app.get("/v1/popular", summary="The list for everybody", dependencies=needs_key, responses=_ANSWERS)
     async def popular_items(n: Annotated[int, Query(ge=1, le=500)] = 10, exclude: str = "") -> Recommendations:
         now_ms = int(clock().timestamp() * 1000)
         return build_answer(None, reader.popular(), n=n, excluded=_split(exclude), explain=False, now_ms=now_ms)
-
-    _add_operations(app, reader, metrics)
-    return app
 
 
 def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:
@@ -119,7 +143,7 @@ def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:
     async def live() -> dict[str, str]:
         return {"status": "live"}
 
-    @app.get("/health/ready", summary="Is there a list to give?")
+    @app.get("/health/ready", summary="Is there a list to give?", responses=_ANSWERS)
     async def ready() -> dict[str, str]:
         return {"status": "ready", "model_version": reader.popular().model_version}
 
