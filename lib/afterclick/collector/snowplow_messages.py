@@ -10,6 +10,7 @@ Snowplow Tracker Protocol (``com.snowplowanalytics.snowplow/tp2``).
 
 import base64
 import binascii
+from math import isfinite
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -147,6 +148,8 @@ def _number(text: str | None) -> float | None:
     try:
         value = float(text or "")
     except ValueError:
+        return None
+    if not isfinite(value):
         return None
     return int(value) if value.is_integer() else value
 
