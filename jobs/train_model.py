@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables, model_registry
-from afterclick.interactions import select_interactions, weigh_interactions
+from afterclick.interactions import distinct_interactions, select_interactions, weigh_interactions
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
+from afterclick.source_training import add_sources
 from afterclick.training import train
 
 logger = logging.getLogger(__name__)
@@ -32,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train_champion(spark: SparkSession, settings: Settings) -> str:
     """Train on everything in ``events`` and return the new version; streams switch when the cache is warm."""
     events = delta_tables.read_table(spark, settings, "events")
-    weights = weigh_interactions(select_interactions(events), settings.recommendations.event_weights)
+    interactions = select_interactions(events)
+    weights = weigh_interactions(interactions, settings.recommendations.event_weights)
     now = datetime.now(UTC)
     training = train(
         weights.toArrow(),
@@ -41,6 +43,7 @@ def train_champion(spark: SparkSession, settings: Settings) -> str:
         trained_at=now.isoformat(timespec="milliseconds"),
         event_weights=settings.recommendations.event_weights,
     )
+    training = add_sources(training, distinct_interactions(interactions).toArrow(), settings)
     users, items = training.weights.shape
     figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
     parameters = settings.model.model_dump(include={"rank", "regularization", "alpha", "iterations", "seed"})

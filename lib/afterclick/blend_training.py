@@ -12,7 +12,7 @@ from afterclick.sequences import Cells
 from afterclick.source_rules import SourceRules
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
-HALF_LIVES = (np.inf, 100.0, 30.0, 10.0)
+HALF_LIVES = (np.inf, 50.0, 10.0)
 """Of interest, in interactions: tried in this order."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
@@ -59,23 +59,55 @@ def propose(evidence: Evidence, excluded: Cells | None, relevant: Cells, context
         What the person went on to choose.
     """
     count, n_items = evidence.fold_in.shape
-    dense = np.zeros((len(SOURCES), count, n_items), np.float32)
-    dense[0], dense[3], dense[4] = evidence.fold_in, evidence.popularity, evidence.trend
-    for place, cells in ((1, evidence.covisitation), (2, evidence.frequency)):
-        dense[place, cells.people, cells.items] = cells.values
+    fold_in = evidence.fold_in.copy()
     if excluded is not None:
-        dense[:, excluded.people, excluded.items] = -np.inf
+        fold_in[excluded.people, excluded.items] = -np.inf
     proposed = min(PROPOSED, n_items)
-    best = np.argpartition(-dense, proposed - 1, axis=2)[:, :, :proposed]
-    items = np.sort(best.transpose(1, 0, 2).reshape(count, -1), axis=1)
-    features = dense[:, np.arange(count)[:, None], items].transpose(1, 2, 0)
-    is_void = np.zeros(items.shape, bool)
-    is_void[:, 1:] = items[:, 1:] == items[:, :-1]
-    features[is_void | ~np.isfinite(features).all(axis=2)] = np.nan
-    flags = np.zeros((count, n_items), bool)
-    flags[relevant.people, relevant.items] = True
-    found = flags[np.arange(count)[:, None], items] & np.isfinite(features[:, :, 0])
-    return Candidates(features, found, np.bincount(relevant.people, minlength=count), contexts)
+    shared = [np.argsort(-one, kind="stable")[:proposed] for one in (evidence.popularity, evidence.trend)]
+    parts = [
+        np.argpartition(-fold_in, proposed - 1, axis=1)[:, :proposed],
+        *(np.broadcast_to(best, (count, proposed)) for best in shared),
+        _strongest(evidence.covisitation, count, proposed),
+        _strongest(evidence.frequency, count, proposed),
+    ]
+    items = np.sort(np.concatenate(parts, axis=1), axis=1)
+    is_void = items < 0
+    is_void[:, 1:] |= items[:, 1:] == items[:, :-1]
+    people = np.arange(count)[:, None]
+    if excluded is not None:
+        is_void |= _look_up(excluded, items, n_items) > 0
+    columns = (
+        fold_in[people, items],
+        _look_up(evidence.covisitation, items, n_items),
+        _look_up(evidence.frequency, items, n_items),
+        evidence.popularity[items],
+        evidence.trend[items],
+    )
+    features = np.stack(columns, axis=2).astype(np.float32)
+    features[is_void] = np.nan
+    is_relevant = (_look_up(relevant, items, n_items) > 0) & ~is_void
+    return Candidates(features, is_relevant, np.bincount(relevant.people, minlength=count), contexts)
+
+
+def _strongest(cells: Cells, count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return each person's items of the highest values, shape (count, most); -1 where there are fewer."""
+    order = np.lexsort((-cells.values, cells.people))
+    people = cells.people[order]
+    place = np.arange(len(order)) - np.searchsorted(people, people)
+    found = np.full((count, most), -1)
+    fits = place < most
+    found[people[fits], place[fits]] = cells.items[order[fits]]
+    return found
+
+
+def _look_up(cells: Cells, items: npt.NDArray[np.int64], n_items: int) -> FloatMatrix:
+    """Return the value of each person's items, 0 where there is none."""
+    if not len(cells.items):
+        return np.zeros(items.shape)
+    keys = cells.people * n_items + cells.items
+    wanted = np.arange(len(items))[:, None] * n_items + items
+    place = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    return np.where((keys[place] == wanted) & (items >= 0), cells.values[place], 0.0)
 
 
 def learn_blend(candidates: Candidates) -> Blend:

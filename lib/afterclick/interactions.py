@@ -38,7 +38,12 @@ def weigh_interactions(interactions: DataFrame, event_weights: Mapping[str, floa
     One interaction is (person, item, event time, type), as in `histories`: a repeated one counts once.
     """
     weights = F.create_map(*[part for name, weight in event_weights.items() for part in (F.lit(name), F.lit(weight))])
-    distinct = interactions.select("subject_id", "item_id", "event_type", "event_ms").distinct()
+    distinct = distinct_interactions(interactions)
     weighed = distinct.withColumn("weight", weights[F.col("event_type")]).where(F.col("weight") > 0)
     summed = weighed.groupBy("subject_id", "item_id").agg(F.sum("weight").alias("weight"))
     return summed.select(*INTERACTION_WEIGHT.names)
+
+
+def distinct_interactions(interactions: DataFrame) -> DataFrame:
+    """Return person, item, type and event time of rows of `schemas.INTERACTION`, each once."""
+    return interactions.select("subject_id", "item_id", "event_type", "event_ms").distinct()

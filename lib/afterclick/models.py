@@ -15,8 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from afterclick.errors import IncompatibleModelError
+from afterclick.model_sources import ARRAYS as SOURCE_ARRAYS
+from afterclick.model_sources import ModelSources, make_sources
 
-LAYOUT = 1
+LAYOUT = 2
 """Version of the files' layout; a loader refuses any other."""
 _ARRAYS = ("item_ids", "item_factors", "popularity")
 
@@ -37,6 +39,10 @@ class Model:
         implicit's convention: confidence ``alpha * weight``, plain lambda on the diagonal.
     event_weights
         Interaction weight by event type, as trained.
+    weight_power
+        Exponent of a person's summed weight of an item.
+    sources
+        Counts and weights of the blend; None = lists come from fold-in alone.
     """
 
     version: str
@@ -47,6 +53,8 @@ class Model:
     alpha: float
     event_weights: Mapping[str, float]
     trained_at: str
+    weight_power: float = 1.0
+    sources: ModelSources | None = None
     item_keys: npt.NDArray[np.uint64] = field(init=False)
     _key_order: npt.NDArray[np.int64] = field(init=False, repr=False)
 
@@ -77,9 +85,12 @@ def item_keys(item_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
 def save_model(model: Model, folder: Path) -> None:
     """Write the arrays and, last of all, the manifest that names their sums."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in _ARRAYS:
-        np.save(folder / f"{name}.npy", getattr(model, name), allow_pickle=False)
-    files = {f"{name}.npy": {"sha256": _sha256(folder / f"{name}.npy")} for name in _ARRAYS}
+    arrays = {name: getattr(model, name) for name in _ARRAYS}
+    if model.sources:
+        arrays |= {name: getattr(model.sources, name) for name in SOURCE_ARRAYS}
+    for name, array in arrays.items():
+        np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    files = {f"{name}.npy": {"sha256": _sha256(folder / f"{name}.npy")} for name in arrays}
     manifest = {
         "layout": LAYOUT,
         "version": model.version,
@@ -87,6 +98,8 @@ def save_model(model: Model, folder: Path) -> None:
         "alpha": model.alpha,
         "event_weights": dict(model.event_weights),
         "trained_at": model.trained_at,
+        "weight_power": model.weight_power,
+        "sources": model.sources.to_dict() if model.sources else None,
         "files": files,
     }
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
@@ -103,19 +116,22 @@ def load_model(folder: Path) -> Model:
     """
     manifest = _read_manifest(folder)
     names = {entry.name for entry in folder.iterdir()}
-    expected = {f"{name}.npy" for name in _ARRAYS}
+    stored = (*_ARRAYS, *SOURCE_ARRAYS) if manifest["sources"] else _ARRAYS
+    expected = {f"{name}.npy" for name in stored}
     if set(manifest["files"]) != expected or names != {*expected, "manifest.json"}:
         raise IncompatibleModelError(
             f"model {folder} holds {sorted(names)}, expected {sorted(expected)} and manifest.json"
         )
     arrays: dict[str, Any] = {
-        name: _read_array(folder / f"{name}.npy", manifest["files"][f"{name}.npy"]["sha256"]) for name in _ARRAYS
+        name: _read_array(folder / f"{name}.npy", manifest["files"][f"{name}.npy"]["sha256"]) for name in stored
     }
     _check_arrays(folder, arrays)
     parameters: dict[str, Any] = {
-        key: manifest[key] for key in ("version", "regularization", "alpha", "event_weights", "trained_at")
+        key: manifest[key]
+        for key in ("version", "regularization", "alpha", "event_weights", "trained_at", "weight_power")
     }
-    return Model(**arrays, **parameters)
+    sources = _read_sources(folder, arrays, manifest["sources"]) if manifest["sources"] else None
+    return Model(**{name: arrays[name] for name in _ARRAYS}, **parameters, sources=sources)
 
 
 def newest_model(root: Path) -> Path | None:
@@ -128,7 +144,10 @@ def newest_model(root: Path) -> Path | None:
 def _read_manifest(folder: Path) -> dict[str, Any]:
     try:
         manifest = dict(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
-        layout, _ = manifest["layout"], [manifest[key] for key in ("version", "files", "regularization", "alpha")]
+        layout, _ = (
+            manifest["layout"],
+            [manifest[key] for key in ("version", "files", "regularization", "alpha", "sources")],
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IncompatibleModelError(f"model {folder} has no readable manifest.json: {error!r}") from error
     if layout != LAYOUT:
@@ -147,6 +166,18 @@ def _read_array(path: Path, expected: str) -> npt.NDArray[Any]:
         return np.asarray(np.load(path, allow_pickle=False))
     except ValueError as error:
         raise IncompatibleModelError(f"{path} is not a plain array: {error}") from error
+
+
+def _read_sources(folder: Path, arrays: Mapping[str, npt.NDArray[Any]], described: Any) -> ModelSources:
+    try:
+        sources = make_sources(arrays, described)
+    except (KeyError, TypeError) as error:
+        raise IncompatibleModelError(
+            f"model {folder} has a manifest whose sources lack something: {error!r}"
+        ) from error
+    if problems := sources.problems(len(arrays["item_ids"])):
+        raise IncompatibleModelError(f"model {folder}: {'; '.join(problems)}: train again")
+    return sources
 
 
 def _check_arrays(folder: Path, arrays: Mapping[str, npt.NDArray[Any]]) -> None:

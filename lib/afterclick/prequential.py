@@ -18,7 +18,7 @@ from afterclick.source_rules import SourceRules
 
 DAY_MS = 86_400_000
 _CELLS = 2_000_000
-_CASES = 6_000
+_CASES = 4_000
 Trainer = Callable[[int, TrainedFactors | None], TrainedFactors]
 """Position in the log and the model before -> the model trained on the events before that position."""
 

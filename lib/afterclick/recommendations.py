@@ -4,9 +4,7 @@ Reads the touched people's histories, merges, folds in, ranks, and writes histor
 Everything a list depends on is the history set and the model, so repeating a batch repeats the list.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -25,13 +23,11 @@ from afterclick.connectors.redis_store import (
     TopList,
 )
 from afterclick.errors import StoreUnavailableError
-from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
-from afterclick.histories import EVENT_TYPE_CODES, RECORD, Confidences, History, merge_histories, weigh_histories
-from afterclick.models import Model, item_keys
-from afterclick.popular_list import popular_list
-from afterclick.ranking import rank_top_n
-from afterclick.setting_sections import RecommendationSettings
+from afterclick.histories import EVENT_TYPE_CODES, RECORD, History, merge_histories
+from afterclick.models import item_keys
+from afterclick.recommender import Recommender
 
+__all__ = ["RESULT", "Reason", "Recommender", "put_in_front", "recompute_lists", "update_lists"]
 RESULT = pa.schema([("written", pa.int64()), ("fenced", pa.int64())])
 """What updating one table did: numbers of subjects."""
 _ATTEMPTS = 20
@@ -43,73 +39,6 @@ class Reason(NamedTuple):
     rule: str
     kind: str
     item_ids: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Recommender:
-    """A model with what is computed from it once."""
-
-    model: Model
-    settings: RecommendationSettings
-
-    @cached_property
-    def basis(self) -> FoldInBasis:
-        """Return the fold-in basis."""
-        return prepare_basis(self.model.item_factors, regularization=self.model.regularization)
-
-    @cached_property
-    def item_ids(self) -> list[str]:
-        """Return the item ids as plain strings."""
-        return [str(item_id) for item_id in self.model.item_ids]
-
-    @cached_property
-    def _popular(self) -> TopList:
-        return popular_list(self.model, self.settings.list_size, now_ms=0)
-
-    def popular(self, now_ms: int) -> TopList:
-        """Return the list for people without one."""
-        return msgspec.structs.replace(self._popular, generated_at_ms=now_ms)
-
-    def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
-        """Return each person's list; the popular one where the model knows nothing of the history."""
-        records = [history.records for history in histories]
-        keys = np.concatenate([one["item_key"] for one in records]) if records else np.zeros(0, np.uint64)
-        confidences = weigh_histories(
-            records, self.model.index_of(keys), event_weights=self.settings.event_weights, alpha=self.model.alpha
-        )
-        factors = fold_in_users(self.basis, *confidences)
-        ranked = rank_top_n(
-            factors, self.basis.item_factors, self.settings.list_size, excluded=self._excluded(confidences)
-        )
-        found = []
-        for user, history in enumerate(histories):
-            begin, end = confidences.indptr[user : user + 2]
-            known = confidences.indices[begin:end], confidences.values[begin:end]
-            items = self._named(ranked.items[user], ranked.scores[user], *known) if end > begin else self._popular.items
-            source = "fold_in" if end > begin else "popular"
-            found.append(TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, items))
-        return found
-
-    def _excluded(self, confidences: Confidences) -> tuple[np.ndarray, np.ndarray] | None:
-        if not self.settings.exclude_seen:
-            return None
-        users = np.repeat(np.arange(len(confidences.indptr) - 1), np.diff(confidences.indptr))
-        return users, confidences.indices
-
-    def _named(
-        self, items: np.ndarray, scores: np.ndarray, seen: np.ndarray, confidence: np.ndarray
-    ) -> list[ListedItem]:
-        """Name each item with the past item that contributed most to its score."""
-        shown = np.isfinite(scores)
-        brought = contributions(self.basis, items[shown], seen, confidence)
-        most = brought.argmax(axis=1)
-        share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
-        columns = zip(items[shown].tolist(), scores[shown].tolist(), seen[most].tolist(), share.tolist(), strict=True)
-        reason = "because_you_interacted"
-        return [
-            ListedItem(self.item_ids[item], round(score, 6), reason, self.item_ids[because], round(max(part, 0.0), 4))
-            for item, score, because, part in columns
-        ]
 
 
 def update_lists(

@@ -4,7 +4,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from afterclick.models import load_model
-from afterclick.recommendations import Recommender
+from afterclick.recommender import Recommender
 from afterclick.setting_sections import RecommendationSettings
 from afterclick.settings import Settings
 

@@ -22,7 +22,7 @@ class Training:
     Parameters
     ----------
     weights : shape (n_users, n_items)
-        Interaction weights, before `alpha`.
+        Interaction weights to the power of ``weight_power``, before `alpha`.
     """
 
     model: Model
@@ -49,8 +49,9 @@ def train(
     Exact solver, not conjugate gradients, so that fold-in and trainer solve the same equations.
     """
     weights, item_ids = as_matrix(interactions)
-    factors = fit_item_factors(weights, settings)
     popularity = np.asarray(weights.sum(axis=0), np.float64).ravel()
+    weights.data **= np.float32(settings.weight_power)
+    factors = fit_item_factors(weights, settings)
     model = Model(
         version=version,
         item_ids=item_ids,
@@ -60,6 +61,7 @@ def train(
         alpha=settings.alpha,
         event_weights=dict(event_weights),
         trained_at=trained_at,
+        weight_power=settings.weight_power,
     )
     return Training(model, weights)
 

@@ -21,6 +21,8 @@ COVERED_BY = {
     "pseudonyms": "test_subject_store",
     "subject_admission": "test_subject_store",
     "subject_tables": "test_subject_store",
+    "recommender": "test_source_training",
+    "model_sources": "test_source_training",
     "blend_training": "test_blend",
     "source_rules": "test_models",
     "replayed_sources": "test_evaluation",

@@ -1,0 +1,80 @@
+"""What a model carries beside its factors, so that a list follows from it and the person's history alone. numpy only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from afterclick.blend import CONTEXTS, SOURCES, Blend
+from afterclick.covisitation import Followers
+from afterclick.sequences import IntVector
+from afterclick.source_rules import SourceRules
+
+ARRAYS = ("followers", "follower_weights", "follower_totals", "trend")
+"""Files of the sources."""
+
+
+@dataclass(frozen=True)
+class ModelSources:
+    """Counts, the rules they were made by, and the weights of the blend.
+
+    Parameters
+    ----------
+    followers, follower_weights : shape (n_items, n_followers)
+        Rows of the strongest followers of each item, -1 = none (int32), and their weights (float32).
+    follower_totals : shape (n_items,)
+        Sum of all steps from the item (float64).
+    trend : shape (n_items,)
+        Recent popularity (float64).
+    """
+
+    followers: npt.NDArray[np.int32]
+    follower_weights: npt.NDArray[np.float32]
+    follower_totals: npt.NDArray[np.float64]
+    trend: npt.NDArray[np.float64]
+    blend: Blend
+    rules: SourceRules
+
+    def read_followers(self, items: IntVector) -> Followers:
+        """Return the rows of some items."""
+        followers = self.followers[items]
+        rows, slots = np.nonzero(followers >= 0)
+        weights = self.follower_weights[items[rows], slots]
+        return Followers(rows, followers[rows, slots].astype(np.int64), weights, self.follower_totals[items])
+
+    def problems(self, n_items: int) -> list[str]:
+        """Return what does not fit a model of `n_items` items."""
+        kinds = {name: (getattr(self, name).dtype.str, getattr(self, name).shape) for name in ARRAYS}
+        width = self.followers.shape[1] if self.followers.ndim == 2 else -1  # noqa: PLR2004
+        expected = {
+            "followers": ("<i4", (n_items, width)),
+            "follower_weights": ("<f4", (n_items, width)),
+            "follower_totals": ("<f8", (n_items,)),
+            "trend": ("<f8", (n_items,)),
+        }
+        found = [
+            f"{name} is {kinds[name]}, expected {expected[name]}" for name in ARRAYS if kinds[name] != expected[name]
+        ]
+        if found:
+            return found
+        if self.followers.size and not -1 <= self.followers.min() <= self.followers.max() < n_items:
+            found.append("followers name items that are not there")
+        numbers = (self.follower_weights, self.follower_totals, self.trend, self.blend.weights)
+        if not all(np.isfinite(values).all() for values in numbers):
+            found.append("counts or weights are not finite")
+        if self.blend.weights.shape != (len(CONTEXTS), len(SOURCES)):
+            found.append(f"the blend has shape {self.blend.weights.shape}")
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the manifest keeps."""
+        return {"blend": self.blend.to_dict(), "rules": self.rules.to_dict()}
+
+
+def make_sources(arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any]) -> ModelSources:
+    """Return the sources of a model's files; KeyError or TypeError where the manifest lacks something."""
+    blend, rules = Blend.from_dict(described["blend"]), SourceRules.from_dict(described["rules"])
+    columns: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+    return ModelSources(**columns, blend=blend, rules=rules)

@@ -1,0 +1,182 @@
+"""A model with what is computed from it once: histories in, lists out. No Spark, no Arrow, so the API has it too."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from afterclick.blend import SOURCES, Evidence, blend_scores, contexts_of
+from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
+from afterclick.covisitation import DEPTH, score_followers
+from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
+from afterclick.histories import EVENT_TYPE_CODES, RECORD
+from afterclick.model_sources import ModelSources
+from afterclick.models import Model
+from afterclick.popular_list import popular_list
+from afterclick.ranking import top_n
+from afterclick.sequences import Cells, Sequences, as_confidences, last_items, take_sequences, weigh_recent
+from afterclick.setting_sections import RecommendationSettings
+
+REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
+"""Why an item is listed, by the source that brought most of its score, in the order of `blend.SOURCES`."""
+_FOLD_IN, _COVISITATION, _FREQUENCY = 0, 1, 2
+
+
+class Scored(NamedTuple):
+    """Scores of some people over the catalogue, and what they were made of."""
+
+    scores: npt.NDArray[np.floating[Any]]
+    evidence: Evidence
+    weights: npt.NDArray[np.floating[Any]]
+    """Of the blend, shape (n_people, len(SOURCES))."""
+    interest: Cells
+    """What fold-in was told: each person's weighed items."""
+
+
+@dataclass(frozen=True)
+class Recommender:
+    """Makes lists of one model version."""
+
+    model: Model
+    settings: RecommendationSettings
+
+    @cached_property
+    def basis(self) -> FoldInBasis:
+        """Return the fold-in basis."""
+        return prepare_basis(self.model.item_factors, regularization=self.model.regularization)
+
+    @cached_property
+    def item_ids(self) -> list[str]:
+        """Return the item ids as plain strings."""
+        return [str(item_id) for item_id in self.model.item_ids]
+
+    @cached_property
+    def _item_factors(self) -> npt.NDArray[np.float64]:
+        return np.ascontiguousarray(self.basis.item_factors.T)
+
+    @cached_property
+    def _shares(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        popularity, sources = self.model.popularity, self.model.sources
+        trend = sources.trend if sources else np.zeros_like(popularity)
+        return popularity / max(popularity.max(), 1e-12), trend / max(trend.max(), 1e-12)
+
+    @cached_property
+    def _weight_of_code(self) -> npt.NDArray[np.float64]:
+        weights = np.zeros(256)
+        for name, weight in self.settings.event_weights.items():
+            weights[EVENT_TYPE_CODES[name]] = weight
+        return weights
+
+    @cached_property
+    def _popular(self) -> TopList:
+        return popular_list(self.model, self.settings.list_size, now_ms=0)
+
+    def popular(self, now_ms: int) -> TopList:
+        """Return the list for people without one."""
+        return msgspec.structs.replace(self._popular, generated_at_ms=now_ms)
+
+    def lists(self, histories: Sequence[StoredHistory], now_ms: int) -> list[TopList]:
+        """Return each person's list; the popular one where the model knows nothing of the history."""
+        sequences = self.sequences([history.records for history in histories])
+        scored = self.score(sequences)
+        scores = scored.scores.copy()
+        if self.settings.exclude_seen:
+            scores[sequences.people, sequences.items] = -np.inf
+        ranked = top_n(scores, self.settings.list_size)
+        found = []
+        for person, history in enumerate(histories):
+            is_known = sequences.indptr[person + 1] > sequences.indptr[person]
+            shown = np.isfinite(ranked.scores[person])
+            items = self.explained(scored, sequences, person, ranked.items[person][shown]) if is_known else []
+            source = "fold_in" if items else "popular"
+            top = TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, items or self._popular.items)
+            found.append(top)
+        return found
+
+    def sequences(self, records: Sequence[npt.NDArray[np.void]]) -> Sequences:
+        """Return what the model can use of people's histories (`histories.RECORD`)."""
+        indptr = np.concatenate([[0], np.cumsum([len(one) for one in records])]).astype(np.int64)
+        joined = np.concatenate(records) if records else np.zeros(0, RECORD)
+        rows = self.model.index_of(joined["item_key"])
+        weights = self._weight_of_code[joined["event_type"]]
+        return take_sequences(indptr, rows, weights, (rows >= 0) & (weights > 0))
+
+    def score(self, sequences: Sequences) -> Scored:
+        """Return everybody's score of every item: the blend, or fold-in alone where the model has no other source."""
+        sources, n_people = self.model.sources, len(sequences.indptr) - 1
+        interest = weigh_recent(sequences, half_life=sources.rules.interest_half_life if sources else np.inf)
+        confidences = as_confidences(interest, n_people, alpha=self.model.alpha, power=self.model.weight_power)
+        fold_in = fold_in_users(self.basis, *confidences) @ self._item_factors
+        nothing = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+        if not sources:
+            weights = np.tile(np.eye(len(SOURCES))[_FOLD_IN], (n_people, 1))
+            return Scored(fold_in, Evidence(fold_in, nothing, nothing, *self._shares), weights, interest)
+        wanted = last_items(sequences, DEPTH)
+        evidence = Evidence(
+            fold_in,
+            score_followers(wanted, sources.read_followers(wanted[wanted >= 0])),
+            weigh_recent(sequences, half_life=sources.rules.repeat_half_life),
+            *self._shares,
+        )
+        weights = sources.blend.weights[contexts_of(sequences)]
+        return Scored(blend_scores(evidence, weights), evidence, weights, interest)
+
+    def explained(
+        self, scored: Scored, sequences: Sequences, person: int, items: npt.NDArray[np.int64]
+    ) -> list[ListedItem]:
+        """Return a person's items, each with the source and the past item that brought most of its score."""
+        parts = self._parts(scored, person, items)
+        main = parts.argmax(axis=0)
+        because, share = self._by_fold_in(scored, person, items)
+        share = share * parts[_FOLD_IN] / np.maximum(np.abs(parts).sum(axis=0), 1e-12)
+        newest = int(sequences.items[sequences.indptr[person + 1] - 1])
+        listed = []
+        scores = scored.scores[person, items]
+        for place, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True)):
+            source = int(main[place])
+            total = max(float(np.abs(parts[:, place]).sum()), 1e-12)
+            past, part = int(because[place]), float(share[place])
+            if source == _COVISITATION:
+                past, part = self._led_to(sequences, person, item, newest), float(parts[source, place]) / total
+            elif source == _FREQUENCY:
+                past, part = item, float(parts[source, place]) / total
+            reason, past_id = REASONS[source], self.item_ids[past]
+            listed.append(ListedItem(self.item_ids[item], round(score, 6), reason, past_id, round(max(part, 0.0), 4)))
+        return listed
+
+    def _parts(self, scored: Scored, person: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Split scores by source, shape (len(SOURCES), n_items)."""
+        evidence, weights = scored.evidence, scored.weights[person]
+        rows = np.zeros((len(SOURCES), len(items)))
+        rows[_FOLD_IN] = evidence.fold_in[person, items]
+        for place, cells in ((_COVISITATION, evidence.covisitation), (_FREQUENCY, evidence.frequency)):
+            begin, end = np.searchsorted(cells.people, [person, person + 1])
+            values = dict(zip(cells.items[begin:end].tolist(), cells.values[begin:end].tolist(), strict=True))
+            rows[place] = [values.get(item, 0.0) for item in items.tolist()]
+        rows[3], rows[4] = evidence.popularity[items], evidence.trend[items]
+        return rows * weights[:, None]
+
+    def _by_fold_in(
+        self, scored: Scored, person: int, items: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+        """Return the past item that brought most of each fold-in score, and how much of it."""
+        begin, end = np.searchsorted(scored.interest.people, [person, person + 1])
+        seen = scored.interest.items[begin:end]
+        confidence = self.model.alpha * scored.interest.values[begin:end] ** self.model.weight_power
+        brought = contributions(self.basis, items, seen, confidence)
+        most = brought.argmax(axis=1)
+        share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
+        return seen[most], share
+
+    def _led_to(self, sequences: Sequences, person: int, item: int, newest: int) -> int:
+        """Return the newest past item that this one followed."""
+        sources: ModelSources | None = self.model.sources
+        begin, end = sequences.indptr[person : person + 2]
+        for past in sequences.items[begin:end][::-1][:DEPTH].tolist():
+            if sources and item in sources.followers[past]:
+                return int(past)
+        return newest

@@ -1,0 +1,80 @@
+"""What a model carries beside its factors: followers, trend, and the blend learned on the last tenth of the events."""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from afterclick.blend import default_blend
+from afterclick.errors import ModelError
+from afterclick.event_logs import EventLog, read_events, visible_before
+from afterclick.factor_training import FactorTrainer
+from afterclick.model_sources import ModelSources
+from afterclick.prequential import Replay, learn_from
+from afterclick.replayed_sources import ReplayedSources
+from afterclick.setting_sections import ModelSettings, RecommendationSettings
+from afterclick.source_rules import SourceRules
+from afterclick.training import Training
+
+if TYPE_CHECKING:
+    from afterclick.settings import Settings
+
+MOST_EVENTS = 2_000_000
+"""The latest events that are used: bounds the driver's memory at about 1 GB."""
+FEWEST_HELD_OUT = 100
+_HELD_OUT = 0.1
+
+
+def add_sources(training: Training, interactions: pa.Table, settings: "Settings") -> Training:
+    """Return the training with a model that has its sources.
+
+    Parameters
+    ----------
+    interactions
+        ``subject_id, item_id, event_type, event_ms`` of the training data, each interaction once, in any order.
+
+    Raises
+    ------
+    ModelError
+        If the interactions name an item that the model does not know.
+    """
+    log = _log_of(interactions, training.model.item_ids, settings.recommendations)
+    sources = learn_sources(log, settings.model, repeats=not settings.recommendations.exclude_seen)
+    return replace(training, model=replace(training.model, sources=sources))
+
+
+def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool) -> ModelSources:
+    """Count followers and trend over a whole log, and learn on its last tenth how to blend them.
+
+    Notes
+    -----
+    The held-out events are predicted with counts as of their begin, as a model's lists are made until the next one.
+    """
+    begin = int(len(log) * (1 - _HELD_OUT))
+    visible = visible_before(log, batching="event")
+    replay = Replay(log, visible, SourceRules(), repeats, FactorTrainer(log, settings), is_live=False)
+    if len(log) - begin < FEWEST_HELD_OUT:
+        blend, rules = default_blend(), replay.rules
+    else:
+        blend, rules = learn_from(replay, begin, len(log))
+    counted = ReplayedSources(log, rules)
+    counted.advance(len(log))
+    table = counted.table
+    return ModelSources(table.followers, table.weights, table.totals, counted.trend, blend, rules)
+
+
+def _log_of(interactions: pa.Table, item_ids: np.ndarray, settings: RecommendationSettings) -> EventLog:
+    """Return the latest events over a model's catalogue, in an order that does not depend on that of the rows."""
+    ordered = interactions.sort_by(
+        [(name, "ascending") for name in ("event_ms", "subject_id", "item_id", "event_type")]
+    )
+    recent = ordered.slice(max(0, len(ordered) - MOST_EVENTS))
+    event_at = recent["event_ms"].cast(pa.timestamp("ms", "UTC"))
+    named = recent.select(["subject_id", "item_id", "event_type"]).append_column("event_at", event_at)
+    log, _ = read_events([named], settings.event_weights)
+    rows = np.searchsorted(item_ids, log.item_ids)
+    if (rows == len(item_ids)).any() or (item_ids[np.minimum(rows, len(item_ids) - 1)] != log.item_ids).any():
+        message = f"interactions name items outside the model's {len(item_ids)}: train on the same interactions"
+        raise ModelError(message)
+    return replace(log, item_ids=item_ids, items=rows[log.items])
