@@ -10,7 +10,19 @@ import typer
 from rich.console import Console
 
 from afterclick import __version__
-from afterclick.commands import bench, collector, demo, evaluate, history, keys, model, serving, sessionize, stack
+from afterclick.commands import (
+    bench,
+    collector,
+    demo,
+    evaluate,
+    history,
+    items,
+    keys,
+    model,
+    serving,
+    sessionize,
+    stack,
+)
 from afterclick.errors import AfterclickError
 
 app = typer.Typer(
@@ -21,6 +33,8 @@ app = typer.Typer(
 )
 model_app = typer.Typer(help="The model registry.", no_args_is_help=True)
 app.add_typer(model_app, name="model")
+items_app = typer.Typer(help="What may be listed.", no_args_is_help=True)
+app.add_typer(items_app, name="items")
 keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 
@@ -36,6 +50,9 @@ app.command()(history.replay)
 app.command()(sessionize.sessionize)
 app.command()(bench.bench)
 app.command()(evaluate.evaluate)
+items_app.command()(items.withdraw)
+items_app.command()(items.restore)
+items_app.command("list")(items.list_withdrawn)
 model_app.command("list")(model.list_models)
 keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)

@@ -15,7 +15,7 @@ from afterclick.covisitation import DEPTH, score_followers
 from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
 from afterclick.model_sources import ModelSources
-from afterclick.models import Model
+from afterclick.models import Model, item_keys
 from afterclick.popular_list import popular_list
 from afterclick.ranking import top_n
 from afterclick.sequences import Cells, Sequences, as_confidences, last_items, take_sequences, weigh_recent
@@ -96,6 +96,30 @@ class Recommender:
             top = TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, items or self._popular.items)
             found.append(top)
         return found
+
+    def session_list(self, item_ids: Sequence[str], now_ms: int) -> TopList:
+        """Return the list of an anonymous session, its items oldest first; the popular one where none is known."""
+        records = np.zeros(len(item_ids), RECORD)
+        records["item_key"], records["event_type"] = item_keys(item_ids), EVENT_TYPE_CODES["view"]
+        (top,) = self.lists([StoredHistory(records)], now_ms)
+        return msgspec.structs.replace(top, source="session") if top.source != "popular" else top
+
+    def similar(self, item_id: str, n: int, now_ms: int) -> TopList | None:
+        """Return the items most like one: cosine of the factors plus the share of steps that led there; None unknown."""
+        row = int(self.model.index_of(item_keys([item_id]))[0])
+        if row < 0:
+            return None
+        factors = self.basis.item_factors
+        lengths = np.maximum(np.linalg.norm(factors, axis=1), 1e-12)
+        scores = factors @ factors[row] / (lengths * lengths[row])
+        if sources := self.model.sources:
+            followers = sources.read_followers(np.array([row]))
+            scores[followers.followers] += followers.weights / max(float(followers.totals[0]), 1e-12)
+        scores[row] = -np.inf
+        ranked = top_n(scores[None, :], min(n, len(scores) - 1))
+        columns = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
+        items = [ListedItem(self.item_ids[item], round(score, 6), "similar", item_id) for item, score in columns]
+        return TopList(self.model.version, "similar", 0, now_ms, items)
 
     def sequences(self, records: Sequence[npt.NDArray[np.void]]) -> Sequences:
         """Return what the model can use of people's histories (`histories.RECORD`)."""

@@ -38,6 +38,9 @@ MATRIX: dict[tuple[str, str], frozenset[str]] = {
     ("get", "/health/ready"): ANYBODY,
     ("get", "/metrics"): ANYBODY,
     ("get", "/v1/recommendations/{user_id}"): frozenset({"read"}),
+    ("post", "/v1/recommendations"): frozenset({"read"}),
+    ("post", "/v1/recommendations/batch"): frozenset({"read"}),
+    ("get", "/v1/similar/{item_id}"): frozenset({"read"}),
     ("get", "/v1/popular"): frozenset({"read"}),
 }
 BODIES: dict[str, Any] = {"/com.snowplowanalytics.snowplow/tp2": {"data": []}, "/v1/cloudevents": []}
@@ -84,7 +87,7 @@ def allowed(client: TestClient, method: str, path: str, principal: str, keys: di
     """Tell whether the answer is anything but a refusal of the principal; a 404 of a key in the path is one."""
     key = keys[principal]
     has_key_in_path = "{write_key}" in path
-    filled = path.format(call="batch", write_key=key or "-", name="x.js", user_id="ada")
+    filled = path.format(call="batch", write_key=key or "-", name="x.js", user_id="ada", item_id="mug")
     by_query = principal == "query" and not has_key_in_path
     options: dict[str, Any] = {"params": {"writeKey": key}} if by_query else {"auth": (key, "")} if key else {}
     if method == "post":

@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import open_subject_store
+from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.consent_rules import Claim
 from afterclick.models import save_model
 from afterclick.pseudonyms import RawId
@@ -84,6 +85,65 @@ def test_exclude_leaves_items_out(client: TestClient) -> None:
 
     assert again[0]["item_id"] == first[2]
     assert not {item["item_id"] for item in again} & set(first[:2])
+
+
+def test_exclude_seen_leaves_out_what_the_person_had_and_gives_the_placement_back(client: TestClient) -> None:
+    answer = client.get("/v1/recommendations/ada?n=29&exclude_seen=true&placement=home").json()
+
+    assert "item-3" not in {item["item_id"] for item in answer["items"]}
+    assert (len(answer["items"]), answer["placement"]) == (29, "home")
+
+
+def test_a_session_gets_its_list_and_nothing_is_stored(client: TestClient, live: Settings) -> None:
+    before = redis_store.connect(live.redis)._client.dbsize()  # noqa: SLF001
+
+    body = {"items": ["item-3"], "n": 5, "explain": True, "exclude_seen": True}
+    answer = client.post("/v1/recommendations", json=body).json()
+
+    expected = read_recommender(live, "v1").session_list(["item-3"], 0)
+    names = [item.item_id for item in expected.items if item.item_id != "item-3"][:5]
+    assert (answer["source"], [item["item_id"] for item in answer["items"]]) == ("session", names)
+    assert {item["because"] for item in answer["items"]} == {"item-3"}
+    assert redis_store.connect(live.redis)._client.dbsize() == before  # noqa: SLF001
+    unknown = client.post("/v1/recommendations", json={"items": ["nowhere"]}).json()
+    assert (unknown["source"], len(unknown["items"])) == ("popular", 10)
+
+
+def test_a_batch_answers_everybody_as_one_by_one(client: TestClient) -> None:
+    together = client.post("/v1/recommendations/batch", json={"users": ["ada", "nobody"], "n": 4}).json()
+
+    for name in ("ada", "nobody"):
+        alone = client.get(f"/v1/recommendations/{name}?n=4").json()
+        assert together[name]["items"] == alone["items"]
+        assert together[name]["source"] == alone["source"]
+
+
+def test_similar_items_are_not_the_item_itself_and_an_unknown_one_gets_popular_items(client: TestClient) -> None:
+    answer = client.get("/v1/similar/item-3?n=7").json()
+
+    assert (answer["source"], len(answer["items"])) == ("similar", 7)
+    assert "item-3" not in {item["item_id"] for item in answer["items"]}
+    assert client.get("/v1/similar/nowhere").json()["source"] == "popular"
+
+
+def test_a_withdrawn_item_is_in_no_answer_once_the_api_has_read_the_set(live: Settings) -> None:
+    warmed(live)
+    store = WithdrawnItems(live.redis)
+    store.withdraw(["item-0", "item-3"])
+
+    with TestClient(create_app(live)) as client:
+        answers = [
+            client.get("/v1/popular?n=30"),
+            client.get("/v1/recommendations/ada?n=30"),
+            client.post("/v1/recommendations", json={"items": ["item-1"], "n": 30}),
+            client.get("/v1/similar/item-1?n=30"),
+        ]
+
+    listed = [{item["item_id"] for item in answer.json()["items"]} for answer in answers]
+    assert not {"item-0", "item-3"} & set().union(*listed)
+    assert min(map(len, listed)) >= 27
+    store.restore(["item-0"])
+    assert store.read() == ["item-3"]
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=501", "n=many", "kind=robot"])

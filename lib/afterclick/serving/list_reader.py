@@ -11,13 +11,23 @@ from redis import RedisError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from afterclick.connectors.redis_store import TopList, decode_list, list_key, pointer_key, popular_key
+from afterclick.connectors.redis_store import (
+    TopList,
+    decode_list,
+    history_key,
+    list_key,
+    pointer_key,
+    popular_key,
+    unpack_history,
+)
 from afterclick.connectors.subject_store import open_subject_store
+from afterclick.connectors.withdrawn_items import withdrawn_key
 from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
 from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
 from afterclick.serving.circuit_breaker import CircuitBreaker
+from afterclick.serving.model_reader import ModelReader
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
 from afterclick.vocabulary import Purpose
@@ -42,10 +52,23 @@ class ListReader:
         rules = settings.serving
         self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
+        self._withdrawn: frozenset[str] = frozenset()
+        self.models = ModelReader(settings)
         self._directory = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
 
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """Return the items that nobody may get."""
+        return self._withdrawn
+
     async def read_list(self, identifier: RawId) -> TopList | None:
-        """Return a person's list of the served version; None when there is none or they do not allow it.
+        """Return a person's list of the served version; None when there is none or they do not allow it."""
+        return (await self.read_person(identifier))[0]
+
+    async def read_person(
+        self, identifier: RawId, *, with_history: bool = False
+    ) -> tuple[TopList | None, frozenset[int]]:
+        """Return a person's list and, `with_history`, the keys of what they had; neither when they do not allow it.
 
         Raises
         ------
@@ -54,14 +77,14 @@ class ListReader:
         """
         person = await self._directory.find(identifier)
         if person is None or not person.allows(Purpose.PERSONALISATION):
-            return None
+            return None, frozenset()
         if not self._breaker.may_ask():
             message = "Redis did not answer lately and is not asked now"
             raise StoreUnavailableError(message)
         limit = self._settings.redis.timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                found = await self._read_list(person.subject_id)
+                found = await self._read_person(person.subject_id, with_history=with_history)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.failed()
             message = f"Redis did not answer within {limit} s: {error!r}"
@@ -69,12 +92,17 @@ class ListReader:
         self._breaker.succeeded()
         return found
 
-    async def _read_list(self, subject_id: str) -> TopList | None:
+    async def _read_person(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, frozenset[int]]:
         version: Any = await self._client.get(pointer_key(self._prefix))
         if version is None:
-            return None
-        value: Any = await self._client.get(list_key(self._prefix, version.decode(), subject_id))
-        return decode_list(value) if value else None
+            return None, frozenset()
+        keys = [list_key(self._prefix, version.decode(), subject_id)]
+        if with_history:
+            keys.append(history_key(self._prefix, subject_id))
+        values: list[Any] = await self._client.mget(keys)
+        records = unpack_history(values[1]).records if with_history and values[1] else None
+        seen = frozenset(records["item_key"].tolist()) if records is not None else frozenset()
+        return decode_list(values[0]) if values[0] else None, seen
 
     def popular(self) -> TopList:
         """Return the popular list in memory.
@@ -91,13 +119,17 @@ class ListReader:
 
     async def refresh_popular(self) -> None:
         """Read the served version's popular list; without Redis keep the old one or make one from a local model."""
+        version: Any = None
         try:
-            version: Any = await self._client.get(pointer_key(self._prefix))
+            version = await self._client.get(pointer_key(self._prefix))
             value: Any = await self._client.get(popular_key(self._prefix, version.decode())) if version else None
             if value:
                 self._popular = decode_list(value)
+            members: Any = await self._client.smembers(withdrawn_key(self._prefix))
+            self._withdrawn = frozenset(member.decode() for member in members)
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("popular list not refreshed: %r", error)
+        await self.models.follow(version.decode() if version else None)
         if self._popular is None:
             self._popular = await asyncio.to_thread(_from_local_model, self._settings)
 

@@ -1,0 +1,50 @@
+"""The served model in the API's memory, where its files are on this machine: sessions, similar items, fallback."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+from afterclick.errors import AfterclickError
+from afterclick.models import load_model, newest_model
+from afterclick.recommender import Recommender
+from afterclick.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class ModelReader:
+    """Remembers the recommender of the version that lists are served of."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._recommender: Recommender | None = None
+        self._by_popularity: tuple[str, ...] = ()
+
+    @property
+    def recommender(self) -> Recommender | None:
+        """Return the recommender; None where the model's files are not on this machine."""
+        return self._recommender
+
+    @property
+    def by_popularity(self) -> tuple[str, ...]:
+        """Return the ids of the whole catalogue, most popular first; nothing without a model."""
+        return self._by_popularity
+
+    async def follow(self, version: str | None) -> None:
+        """Load the version, or the newest there is when none is told, unless it is in memory already."""
+        if self._recommender is None or (version and version != self._recommender.model.version):
+            await asyncio.to_thread(self._load, version)
+
+    def _load(self, version: str | None) -> None:
+        root = Path(self._settings.storage.models)
+        folder = root / version if version else newest_model(root)
+        if folder is None or not (folder / "manifest.json").exists():
+            return
+        try:
+            recommender = Recommender(load_model(folder), self._settings.recommendations)
+        except AfterclickError as error:
+            logger.warning("model not loaded: %s", error)
+            return
+        ids = recommender.item_ids
+        self._by_popularity = tuple(ids[row] for row in (-recommender.model.popularity).argsort(kind="stable").tolist())
+        self._recommender = recommender
