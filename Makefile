@@ -5,7 +5,7 @@ PYTEST := $(PY) -m pytest
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
-.PHONY: help setup demo test check unit contract integration e2e golden lock bench
+.PHONY: audit help setup demo test check unit contract integration e2e golden lock bench
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,7 +24,7 @@ check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	.venv/bin/mypy lib jobs tests scripts
 	.venv/bin/lint-imports
 	.venv/bin/codespell
-	.venv/bin/shellcheck scripts/setup.sh spark-submit.sh .ci/run
+	.venv/bin/shellcheck scripts/setup.sh scripts/audit.sh scripts/test_clients.sh spark-submit.sh .ci/run
 	@cp requirements/dev.lock .venv/dev.lock.fresh && $(COMPILE) -o .venv/dev.lock.fresh >/dev/null && \
 	  diff -q requirements/dev.lock .venv/dev.lock.fresh || { echo "requirements/dev.lock is stale: run make lock"; exit 1; }
 
@@ -45,6 +45,9 @@ golden: setup ## rewrite tests/contract/golden; review the difference as code
 
 lock: setup ## compile requirements/dev.lock from setup.py
 	$(COMPILE) --upgrade -o requirements/dev.lock
+
+audit: setup ## known vulnerabilities of the locked packages, and the list of jars; for a nightly run
+	@scripts/audit.sh
 
 bench: setup ## one benchmark; NAME=freshness
 	.venv/bin/afterclick bench $(or $(NAME),freshness) --json

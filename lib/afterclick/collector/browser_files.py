@@ -28,16 +28,28 @@ def add_browser_files(app: FastAPI, settings: CollectorSettings, keys: KeyRing, 
     routes = _Routes(settings, keys, clock)
     unknown_key: dict[int | str, dict[str, Any]] = {401: {"description": "Unknown write key"}}
 
-    def add(path: str, answer: Callable[..., Any], summary: str, *, responses: Any = None) -> None:
-        app.get(path, summary=summary, responses=responses)(answer)
+    def add(
+        path: str, answer: Callable[..., Any], summary: str, *, responses: Any = None, kind: Any = JSONResponse
+    ) -> None:
+        app.get(path, summary=summary, responses=responses, response_class=kind)(answer)
 
     add("/v1/projects/{write_key}/settings", routes.segment_settings, "Settings of Segment clients", responses=_ANSWERS)
     for path in ("/sourceConfig", "/sourceConfig/"):
         add(path, routes.source_config, "Settings of RudderStack clients", responses=unknown_key)
     client = "/analytics.js/v1/{write_key}/analytics.min.js"
-    add(client, routes.client, "Segment's browser client", responses=_ANSWERS)
-    add("/analytics-next/bundles/{name}", routes.part, "Parts of Segment's browser client", responses=_ANSWERS)
-    add("/afterclick.js", _page_script, "Our page script: dwell, scroll, forms")
+    add(client, routes.client, "Segment's browser client", responses=_ANSWERS, kind=_Script)
+    add(
+        "/analytics-next/bundles/{name}",
+        routes.part,
+        "Parts of Segment's browser client",
+        responses=_ANSWERS,
+        kind=_Script,
+    )
+    add("/afterclick.js", _page_script, "Our page script: dwell, scroll, forms", kind=_Script)
+
+
+class _Script(Response):
+    media_type = _JAVASCRIPT
 
 
 class _Routes:

@@ -56,6 +56,8 @@ def decode_cloud_event(raw: bytes) -> Message:
     if not event.specversion.startswith("1."):
         raise Refused("wrong_types", f"specversion {event.specversion[:40]!r} is not 1.0")
     identity = f"{event.source}/{event.id}"
+    context = data.context or Context()
+    context.library = context.library or {"name": "cloudevents"}
     has_person = data.user_id or data.anonymous_id
     return Message(
         type="track",
@@ -64,7 +66,7 @@ def decode_cloud_event(raw: bytes) -> Message:
         anonymous_id=data.anonymous_id,
         message_id=identity if len(identity) <= _LONGEST_ID else own_id(identity.encode("utf-8", "surrogatepass")),
         properties=data.properties if data.properties is not None else event.data,
-        context=data.context,
+        context=context,
         original_timestamp=event.time,
     )
 

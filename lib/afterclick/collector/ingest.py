@@ -1,6 +1,8 @@
 """One ingest request: body, write key, rate, messages, Kafka, answer."""
 
+import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +11,8 @@ import msgspec
 from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CollectorRegistry, Counter, Histogram
+from starlette.types import Receive, Send
+from starlette.types import Scope as AsgiScope
 
 from afterclick.access_keys import AccessKey, KeyRing, Scope
 from afterclick.collector.event_sink import EventSink, OverloadedError
@@ -23,6 +27,8 @@ from afterclick.errors import StoreUnavailableError
 from afterclick.http_keys import sent_key
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
+
+_PATIENCE_SECONDS = 5.0
 
 
 class Metrics:
@@ -93,7 +99,7 @@ class Ingest:
         try:
             body = await read_body(request, limit, self._settings)
         except BodyError as error:
-            return refuse(error.status, str(error), close=True)
+            return refuse_body(error)
         if len(body) > limit:
             too_large = Refused("body_too_large", f"the request has more than {limit} bytes")
             return await self._refuse_whole(self._key(request, None), body, too_large, arrival)
@@ -193,12 +199,32 @@ def _open(opener: Opener, request: Request, body: bytes, arrival: Arrival) -> Op
         raise Refused("too_deep", "the body is not a JSON message or batch: it is nested too deep") from error
 
 
-def refuse(status: int, told: str, *, retry_after: int | None = None, close: bool = False) -> Response:
+def refuse(status: int, told: str, *, retry_after: int | None = None) -> Response:
     """Return an answer that says why not."""
-    headers = {"Retry-After": str(retry_after)} if retry_after else {}
-    if close:
-        headers["Connection"] = "close"
+    headers = {"Retry-After": str(retry_after)} if retry_after else None
     return JSONResponse({"success": False, "error": told}, status, headers=headers)
+
+
+def refuse_body(error: BodyError) -> Response:
+    """Return an answer after which the connection ends."""
+    kind = _AnswerBeforeTheEnd if error.rest_follows else JSONResponse
+    return kind({"success": False, "error": str(error)}, error.status, headers={"Connection": "close"})
+
+
+class _AnswerBeforeTheEnd(JSONResponse):
+    """Answers at once, then lets a client that still sends come to its end.
+
+    Many clients read only after they have sent; a connection closed meanwhile hides the answer from them.
+    """
+
+    async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        await send({"type": "http.response.body", "body": bytes(self.body), "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                while (await receive()).get("more_body", False):
+                    await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _unknown_key() -> Response:

@@ -10,7 +10,6 @@ import zlib
 from typing import Any
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from afterclick.setting_sections import CollectorSettings
 
@@ -21,11 +20,12 @@ _PIECE = 65_536
 
 
 class BodyError(Exception):
-    """Raised when a body cannot be read; `status` and text are the answer."""
+    """Raised when a body cannot be read; `status` and text are the answer, `rest_follows` that the client still sends."""
 
-    def __init__(self, status: int, told: str) -> None:
+    def __init__(self, status: int, told: str, *, rest_follows: bool = False) -> None:
         super().__init__(told)
         self.status = status
+        self.rest_follows = rest_follows
 
 
 async def read_body(request: Request, limit: int, settings: CollectorSettings) -> bytes:
@@ -38,20 +38,31 @@ async def read_body(request: Request, limit: int, settings: CollectorSettings) -
         415 for another encoding than gzip and deflate; 400 when it cannot be inflated or the client went away.
     """
     declared = request.headers.get("content-length", "0")
-    if declared.isdecimal() and int(declared) > settings.max_body_bytes:
-        raise _too_large(settings)
+    if declared.isdecimal() and int(declared[:19]) > settings.max_body_bytes:
+        raise _too_large(settings, rest_follows=True)
     body = BoundedBody(request.headers.get("content-encoding", ""), limit, settings)
     try:
         async with asyncio.timeout(settings.body_timeout_seconds):
-            async for chunk in request.stream():
-                body.add(chunk)
+            await _receive_into(body, request)
     except TimeoutError as error:
         raise BodyError(408, f"the body did not arrive within {settings.body_timeout_seconds:g} s") from error
-    except ClientDisconnect as error:
-        raise BodyError(400, "the client went away") from error
-    except zlib.error as error:
-        raise BodyError(400, f"the body cannot be inflated: {error}") from error
     return body.content()
+
+
+async def _receive_into(body: "BoundedBody", request: Request) -> None:
+    more_follows = True
+    while more_follows:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise BodyError(400, "the client went away")
+        more_follows = message.get("more_body", False)
+        try:
+            body.add(message.get("body", b""))
+        except zlib.error as error:
+            raise BodyError(400, f"the body cannot be inflated: {error}", rest_follows=more_follows) from error
+        except BodyError as error:
+            error.rest_follows = more_follows
+            raise
 
 
 def depth_of(raw: bytes, enough: int) -> int:
@@ -110,5 +121,5 @@ class BoundedBody:
             raise _too_large(self._settings)
 
 
-def _too_large(settings: CollectorSettings) -> BodyError:
-    return BodyError(413, f"the request has more than {settings.max_body_bytes} bytes")
+def _too_large(settings: CollectorSettings, *, rest_follows: bool = False) -> BodyError:
+    return BodyError(413, f"the request has more than {settings.max_body_bytes} bytes", rest_follows=rest_follows)
