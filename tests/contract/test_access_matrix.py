@@ -12,6 +12,7 @@ from afterclick.access_keys import Scope
 from afterclick.collector import app as collector
 from afterclick.collector.messages import Event
 from afterclick.connectors.key_store import KeyStore
+from afterclick.errors import SettingsError
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
 
@@ -128,3 +129,13 @@ def test_a_revoked_key_is_refused_within_five_seconds(settings: Settings, keys: 
         begun = datetime.now(UTC)
         while client.post("/v1/batch", json={"batch": []}, auth=(keys["ingest"], "")).status_code == 200:
             assert datetime.now(UTC) - begun < timedelta(seconds=5)
+
+
+def test_an_api_that_needs_keys_does_not_start_without_a_key_store(settings: Settings) -> None:
+    closed = {
+        "serving": settings.serving.model_copy(update={"require_key": True}),
+        "keys": settings.keys.model_copy(update={"url": None}),
+    }
+
+    with pytest.raises(SettingsError, match="AFTERCLICK_KEYS__URL"):
+        serving.create_app(settings.model_copy(update=closed))

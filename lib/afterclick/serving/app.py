@@ -12,8 +12,8 @@ from fastapi import Depends, FastAPI, Path, Query
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 
-from afterclick.access_keys import Scope
-from afterclick.errors import ModelNotFoundError, StoreUnavailableError
+from afterclick.access_keys import KeyRing, Scope
+from afterclick.errors import ModelNotFoundError, SettingsError, StoreUnavailableError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
 from afterclick.serving.answers import Hidden, Recommendations, build_answer
@@ -44,7 +44,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     reader = ListReader(settings)
     metrics = Metrics()
     keys = open_keys(settings, (), clock())
-    needs_key = [Depends(require_key(keys, Scope.READ, clock))] if settings.serving.require_key else []
+    needs_key = _key_dependencies(settings, keys, clock)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -71,6 +71,18 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     add_session_lists(app, reader, clock, dependencies=needs_key, responses=_ANSWERS)
     _add_operations(app, reader, metrics)
     return app
+
+
+def _key_dependencies(settings: Settings, keys: KeyRing, clock: Callable[[], datetime]) -> list[Any]:
+    if not settings.serving.require_key:
+        return []
+    if settings.keys.url is None:
+        message = (
+            "serving.require_key is set, but there is no key store, so nobody could ask: set AFTERCLICK_KEYS__URL to its "
+            "database, or serving.require_key to false"
+        )
+        raise SettingsError(message)
+    return [Depends(require_key(keys, Scope.READ, clock))]
 
 
 def _add_lists(
