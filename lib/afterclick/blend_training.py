@@ -12,8 +12,8 @@ from afterclick.sequences import Cells
 from afterclick.source_rules import SourceRules
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
-HALF_LIVES = (np.inf, 50.0, 10.0)
-"""Of interest, in interactions: tried in this order."""
+HALF_LIVES = {"interest_half_life": (np.inf, 50.0, 10.0), "repeat_half_life": (np.inf, 100.0, 500.0)}
+"""Of the rules, in interactions: tried in this order, one rule after the other."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
 K = 20
@@ -137,16 +137,21 @@ def learn_rules(candidates: Callable[[SourceRules], list[Candidates]], rules: So
     candidates
         Rules to the candidates of the same held-out cases.
     """
-    found: list[tuple[float, Blend, SourceRules]] = []
-    for half_life in HALF_LIVES:
-        tried = replace(rules, interest_half_life=half_life)
-        if not (parts := candidates(tried)):
-            return default_blend(), rules
-        cases = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
-        blend = learn_blend(cases)
-        found.append((quality(cases, blend.weights[cases.contexts]), blend, tried))
-    _, blend, rules = max(found, key=lambda one: one[0])
-    return blend, rules
+    best: tuple[float, Blend, SourceRules] = (-1.0, default_blend(), rules)
+    for name, values in HALF_LIVES.items():
+        rules = best[2]
+        for value in values:
+            changed: dict[str, Any] = {name: value}
+            tried = replace(rules, **changed)
+            if best[0] >= 0 and tried == rules:
+                continue
+            if not (parts := candidates(tried)):
+                return default_blend(), rules
+            cases = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
+            blend = learn_blend(cases)
+            if (reached := quality(cases, blend.weights[cases.contexts])) > best[0]:
+                best = reached, blend, tried
+    return best[1], best[2]
 
 
 def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> float:

@@ -27,7 +27,7 @@ class SourceRules:
     interest_half_life: float = 100.0
     repeat_half_life: float = 100.0
     trend_half_life_hours: float = 72.0
-    followers: int = 64
+    followers: int = 128
     history_length: int = 200
 
     def to_dict(self) -> dict[str, Any]:

@@ -13,15 +13,18 @@ from fastapi.testclient import TestClient
 
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import Fence
+from afterclick.connectors.subject_store import open_subject_store
+from afterclick.consent_rules import Claim
 from afterclick.errors import StoreUnavailableError
 from afterclick.local.processes import free_port, kill_process, running_pid, stop_process
 from afterclick.local.valkey import start_valkey
 from afterclick.models import save_model
+from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
 from afterclick.settings import Settings, load_settings
-from builders import make_model, subject
+from builders import make_model
 from conftest import installation_variables
 
 
@@ -44,9 +47,16 @@ def own(tmp_path: Path) -> Iterator[Settings]:
     stop_process(tmp_path, "valkey")
 
 
+def ada(settings: Settings) -> str:
+    """Return the pseudonym of the person, who allows personalisation."""
+    person = open_subject_store(settings).admit([Claim(RawId("user", "ada"), {"personalisation": True}, 1)])[0]
+    assert person is not None
+    return person.subject_id
+
+
 def update(settings: Settings, item: str, event_ms: int = 5) -> None:
     row = {
-        "subject_id": [subject("ada")], "item_id": [item], "event_type": ["view"],
+        "subject_id": [ada(settings)], "item_id": [item], "event_type": ["view"],
         "event_ms": [event_ms], "received_ms": [1000],
     }  # fmt: skip
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, "v1")
@@ -127,7 +137,7 @@ def test_writer_recovers_by_itself_when_redis_is_away_for_a_moment(own: Settings
 
     update(own, "item-4", 6)
 
-    history = redis_store.connect(own.redis).read_histories([subject("ada")])[0]
+    history = redis_store.connect(own.redis).read_histories([ada(own)])[0]
     assert history.records["event_ms"].tolist() == [5, 6]
 
 
