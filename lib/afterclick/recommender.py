@@ -14,7 +14,6 @@ from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
 from afterclick.covisitation import DEPTH, score_followers
 from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.model_sources import ModelSources
 from afterclick.models import Model, item_keys
 from afterclick.popular_list import popular_list
 from afterclick.ranking import top_n
@@ -23,7 +22,7 @@ from afterclick.setting_sections import RecommendationSettings
 
 REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
 """Why an item is listed, by the source that brought most of its score, in the order of `blend.SOURCES`."""
-_FOLD_IN, _COVISITATION, _FREQUENCY = 0, 1, 2
+_FOLD_IN, _COVISITATION, _FREQUENCY, _POPULARITY = 0, 1, 2, 3
 
 
 class Scored(NamedTuple):
@@ -155,22 +154,21 @@ class Recommender:
         """Return a person's items, each with the source and the past item that brought most of its score."""
         parts = self._parts(scored, person, items)
         main = parts.argmax(axis=0)
-        because, share = self._by_fold_in(scored, person, items)
-        share = share * parts[_FOLD_IN] / np.maximum(np.abs(parts).sum(axis=0), 1e-12)
-        newest = int(sequences.items[sequences.indptr[person + 1] - 1])
-        listed = []
-        scores = scored.scores[person, items]
-        for place, (item, score) in enumerate(zip(items.tolist(), scores.tolist(), strict=True)):
-            source = int(main[place])
-            total = max(float(np.abs(parts[:, place]).sum()), 1e-12)
-            past, part = int(because[place]), float(share[place])
-            if source == _COVISITATION:
-                past, part = self._led_to(sequences, person, item, newest), float(parts[source, place]) / total
-            elif source == _FREQUENCY:
-                past, part = item, float(parts[source, place]) / total
-            reason, past_id = REASONS[source], self.item_ids[past]
-            listed.append(ListedItem(self.item_ids[item], round(score, 6), reason, past_id, round(max(part, 0.0), 4)))
-        return listed
+        total = np.maximum(np.abs(parts).sum(axis=0), 1e-12)
+        because, of_fold_in = self._by_fold_in(scored, person, items)
+        share = np.where(main < _POPULARITY, parts[main, np.arange(len(items))], 0.0)
+        by_itself = (main != _COVISITATION) & (main != _FREQUENCY)
+        share = np.where(by_itself, of_fold_in * parts[_FOLD_IN], share) / total
+        if (main == _COVISITATION).any():
+            because = np.where(main == _COVISITATION, self._led_to(sequences, person, items), because)
+        because = np.where(main == _FREQUENCY, items, because)
+        scores = np.round(scored.scores[person, items], 6)
+        columns = (items, scores, main, because, np.round(np.maximum(share, 0.0), 4))
+        ids = self.item_ids
+        return [
+            ListedItem(ids[item], score, REASONS[source], ids[past], part)
+            for item, score, source, past, part in zip(*(column.tolist() for column in columns), strict=True)
+        ]
 
     def _parts(self, scored: Scored, person: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """Split scores by source, shape (len(SOURCES), n_items)."""
@@ -196,11 +194,11 @@ class Recommender:
         share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
         return seen[most], share
 
-    def _led_to(self, sequences: Sequences, person: int, item: int, newest: int) -> int:
-        """Return the newest past item that this one followed."""
-        sources: ModelSources | None = self.model.sources
+    def _led_to(self, sequences: Sequences, person: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the newest past item that each of these followed."""
         begin, end = sequences.indptr[person : person + 2]
-        for past in sequences.items[begin:end][::-1][:DEPTH].tolist():
-            if sources and item in sources.followers[past]:
-                return int(past)
-        return newest
+        past = sequences.items[begin:end][::-1][:DEPTH]
+        if not (sources := self.model.sources):
+            return np.full(len(items), past[0])
+        followed = (sources.followers[past][:, :, None] == items).any(axis=1)
+        return past[followed.argmax(axis=0)]
