@@ -5,7 +5,7 @@ PYTEST := $(PY) -m pytest
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
-.PHONY: audit help setup demo test check unit contract integration e2e golden lock bench
+.PHONY: audit help setup demo test check unit contract integration e2e golden lock bench quality
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,3 +51,6 @@ audit: setup ## known vulnerabilities of the locked packages, and the list of ja
 
 bench: setup ## one benchmark; NAME=freshness
 	.venv/bin/afterclick bench $(or $(NAME),freshness) --json
+
+quality: setup ## docs/quality.md anew; DATA=folder with the public data sets
+	.venv/bin/python scripts/quality_report.py $(DATA)

@@ -53,9 +53,14 @@ def rank_targets(
     for name, scores in dense.items():
         if seen is not None:
             scores[seen.people, seen.items] = -np.inf
-        own = scores[np.arange(len(targets)), targets][:, None]
-        ranks[name] = (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
+        ranks[name] = mid_ranks(scores, targets)
     return ranks
+
+
+def mid_ranks(scores: FloatMatrix, targets: IntVector) -> npt.NDArray[np.float64]:
+    """Return the place of each row's target, 0 = first; among equals the middle one."""
+    own = scores[np.arange(len(targets)), targets][:, None]
+    return (scores > own).sum(axis=1) + ((scores == own).sum(axis=1) - 1) / 2
 
 
 def _filled(cells: Cells, cold: npt.NDArray[np.bool_], popular: FloatMatrix) -> FloatMatrix:

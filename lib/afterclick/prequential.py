@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from afterclick.blend import Blend, contexts_of
 from afterclick.blend_training import Candidates, learn_rules, propose
-from afterclick.evaluated_ranks import rank_targets
+from afterclick.evaluated_ranks import mid_ranks, rank_targets
 from afterclick.event_logs import EventLog
 from afterclick.replayed_sources import ReplayedSources, TrainedFactors
 from afterclick.sequences import Cells, IntVector, sum_cells
+from afterclick.session_neighbours import SessionNeighbours
 from afterclick.source_rules import SourceRules
 
 DAY_MS = 86_400_000
@@ -56,6 +57,7 @@ def replay_ranks(
 ) -> Ranks:
     """Predict the events of some days in order."""
     sources = ReplayedSources(replay.log, replay.rules, None if replay.is_live else days[0][0])
+    neighbours = None if replay.is_live else SessionNeighbours(replay.log, days[0][0])
     events, lengths, parts = [], [], []
     factors: TrainedFactors | None = None
     for begin, end in days:
@@ -73,6 +75,11 @@ def replay_ranks(
             seen = None if replay.repeats else _seen(replay, block)
             is_case = np.ones(len(block), bool) if seen is None else ~_is_seen(seen, targets)
             ranks = rank_targets(evidence, sequences, nightly, targets, blend, seen=seen, is_known=factors.is_known)
+            if neighbours is not None:
+                votes = neighbours.score(sequences)
+                if seen is not None:
+                    votes[seen.people, seen.items] = -np.inf
+                ranks["vsknn"] = mid_ranks(votes, targets)
             events.append(block[is_case])
             lengths.append(np.diff(sequences.indptr)[is_case])
             parts.append({name: places[is_case] for name, places in ranks.items()})

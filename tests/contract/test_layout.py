@@ -27,6 +27,7 @@ COVERED_BY = {
     "answers": "test_serving_answers",
     "model_reader": "test_serving_app",
     "session_lists": "test_serving_app",
+    "session_neighbours": "test_evaluation",
     "blend_training": "test_blend",
     "source_rules": "test_models",
     "replayed_sources": "test_evaluation",

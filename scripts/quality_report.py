@@ -1,0 +1,157 @@
+"""Write docs/quality.md: every public data set through ``afterclick evaluate``, one table each.
+
+``make quality DATA=FOLDER`` with FOLDER holding ``online_retail/lines_before_2011-11.parquet`` (UCI Online Retail, CC0) and
+``recbole-1.2.1-py3-none-any.whl`` (MovieLens 100K lies in it; research use). Neither is part of this repository.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import zipfile
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+FIGURES = ("hr@20", "mrr@20", "ndcg@10", "recall@20", "precision@10")
+HEADER = """# Quality
+
+Made by `make quality`; do not edit. Full catalogue, no sampled negatives, score before update, ties at mid-rank; figures with
+the half-width of their 95 % interval. Hyper-parameters, blend weights and half-lives are chosen on held-out *training* events
+(docs/decisions/0035-blend.md). `nightly` is the model as of midnight; `covisitation` and `blend` of *prequential* count
+followers live, while lists served today use the counts of the last training.
+"""
+
+
+def main() -> int:
+    """Evaluate everything that is there and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path, help="folder with the data sets")
+    parser.add_argument("--scratch", type=Path, default=Path(".afterclick/quality"), help="prepared files and JSON")
+    parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
+    arguments = parser.parse_args()
+    arguments.scratch.mkdir(parents=True, exist_ok=True)
+    sections = []
+    for title, options in plans(arguments.data, arguments.scratch):
+        report = evaluate(title, options, arguments.scratch)
+        sections.append(section(title, options, report))
+    made = f"\nMade {datetime.now(UTC):%Y-%m-%d}.\n"
+    arguments.out.write_text("\n".join([HEADER, *sections]) + made, encoding="utf-8")
+    return 0
+
+
+def plans(data: Path, scratch: Path) -> list[tuple[str, list[str]]]:
+    """Return title and arguments of each evaluation whose data are there."""
+    found: list[tuple[str, list[str]]] = []
+    retail = data / "online_retail" / "lines_before_2011-11.parquet"
+    if retail.exists():
+        before, october = cut(clean_retail(retail), "2011-10-01", scratch, "retail_october")
+        until, later = cut(clean_retail(retail), "2011-10-15", scratch, "retail_15_october")
+        for repeats in ("new", "allowed"):
+            options = ["split", october, "--train", before, "--repeats", repeats]
+            found.append((f"Online Retail, October from the months before, repeats {repeats}", options))
+        for batching in ("event", "basket"):
+            options = ["prequential", later, "--train", until, "--repeats", "new", "--batching", batching]
+            found.append((f"Online Retail, 15-31 October, prequential, {batching} at a time", options))
+    wheel = data / "recbole-1.2.1-py3-none-any.whl"
+    if wheel.exists():
+        films = movielens(wheel)
+        films.to_parquet(scratch / "ml100k.parquet")
+        fixed = ["--rank", "32", "--regularization", "20", "--alpha", "2", "--iterations", "20"]
+        for seed in range(5):
+            options = ["split", str(scratch / "ml100k.parquet"), "--repeats", "new", "--seed", str(seed), *fixed]
+            found.append((f"MovieLens 100K, random 80/20, seed {seed}", options))
+        first, second = (scratch / f"ml100k_{half}.parquet" for half in ("first", "second"))
+        films.iloc[: len(films) // 2].to_parquet(first)
+        films.iloc[len(films) // 2 :].to_parquet(second)
+        options = ["prequential", str(second), "--train", str(first), "--repeats", "new", *fixed]
+        found.append(("MovieLens 100K, last half, prequential", options))
+    clicks = [data / f"yoochoose-clicks-100k_train_{part}.txt" for part in ("tr", "valid")]
+    if all(path.exists() for path in clicks):
+        for path in clicks:
+            sessions(path).to_parquet(scratch / f"{path.stem}.parquet")
+        train, valid = (str(scratch / f"{path.stem}.parquet") for path in clicks)
+        found.append(("YooChoose clicks (training part), next click", ["next", valid, "--train", train]))
+    return found
+
+
+def evaluate(title: str, options: list[str], scratch: Path) -> dict[str, Any]:
+    """Return the report of one evaluation, and keep it beside the prepared files."""
+    print(title, file=sys.stderr)  # noqa: T201 - progress of a script
+    command = [str(Path(sys.executable).with_name("afterclick")), "evaluate", *options, "--json"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603
+    name = "".join(letter if letter.isalnum() else "_" for letter in title)
+    (scratch / f"{name}.json").write_text(done.stdout, encoding="utf-8")
+    return dict(json.loads(done.stdout))
+
+
+def section(title: str, options: list[str], report: dict[str, Any]) -> str:
+    """Return the Markdown of one evaluation."""
+    shown = " ".join(Path(part).name if "/" in part else part for part in options)
+    told = f"{report['events']:,} events, {report['cases']:,} cases, {report['users']:,} people"
+    unseen = f"{report['share_unseen_users']:.1%} of them and {report['share_unseen_items']:.1%} of the items unseen in training"
+    lines = [f"## {title}", "", f"`afterclick evaluate {shown}`: {told}, {unseen}.", ""]
+    lines += ["| model | " + " | ".join(FIGURES) + " |", "| --- |" + " --- |" * len(FIGURES)]
+    for model, figures in report["models"].items():
+        cells = [f"{figures[n]:.4f} ± {(figures['ci95'][n][1] - figures['ci95'][n][0]) / 2:.4f}" for n in FIGURES]
+        lines.append(f"| {model} | " + " | ".join(cells) + " |")
+    if report["by_history"]:
+        models = list(report["models"])
+        lines += [
+            "",
+            "HR@20 by number of earlier events:",
+            "",
+            "| earlier events | events | " + " | ".join(models) + " |",
+        ]
+        lines.append("| --- |" + " --- |" * (len(models) + 1))
+        for row in report["by_history"]:
+            cells = [f"{row['models'][model]['hr@20']:.3f}" for model in models]
+            lines.append(f"| {row['earlier_events']} | {row['events']:,} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, ""])
+
+
+def clean_retail(path: Path) -> pd.DataFrame:
+    """Return purchases with the default column names: customer known, not cancelled, one line per invoice and item."""
+    lines = pd.read_parquet(path)
+    is_kept = (
+        lines["CustomerID"].fillna("").ne("")
+        & ~lines["InvoiceNo"].str.startswith("C")
+        & (lines["Quantity"] > 0)
+        & (lines["UnitPrice"] > 0)
+        & lines["StockCode"].str.match(r"\d{5}")
+    )
+    kept = lines[is_kept].drop_duplicates(["InvoiceNo", "StockCode"])
+    names = {"CustomerID": "subject_id", "StockCode": "item_id", "InvoiceDate": "event_at", "InvoiceNo": "order_id"}
+    named = kept[list(names)].rename(columns=names).sort_values("event_at", kind="stable")
+    return named.assign(event_type="purchase")
+
+
+def cut(events: pd.DataFrame, at: str, scratch: Path, name: str) -> tuple[str, str]:
+    """Write the events before and after a moment; return both paths."""
+    paths = scratch / f"{name}_before.parquet", scratch / f"{name}_after.parquet"
+    events[events["event_at"] < at].to_parquet(paths[0])
+    events[events["event_at"] >= at].to_parquet(paths[1])
+    return str(paths[0]), str(paths[1])
+
+
+def movielens(wheel: Path) -> pd.DataFrame:
+    """Return all ratings as events, by time."""
+    with zipfile.ZipFile(wheel) as archive, archive.open("recbole/dataset_example/ml-100k/ml-100k.inter") as file:
+        ratings = pd.read_csv(file, sep="\t")
+    ratings.columns = pd.Index(["subject_id", "item_id", "rating", "event_at"])
+    events = ratings.sort_values("event_at", kind="stable").astype({"subject_id": str, "item_id": str})
+    return events.assign(event_at=pd.to_datetime(events["event_at"], unit="s", utc=True)).drop(columns="rating")
+
+
+def sessions(path: Path) -> pd.DataFrame:
+    """Return clicks with the session as the person."""
+    clicks = pd.read_csv(path, sep="\t")
+    at = pd.to_datetime((clicks["Time"] * 1000).round().astype("int64"), unit="ms", utc=True)
+    columns = {"subject_id": clicks["SessionId"].astype(str), "item_id": clicks["ItemId"].astype(str), "event_at": at}
+    return pd.DataFrame(columns)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
