@@ -149,7 +149,7 @@ def _all_scores(
 ) -> dict[str, npt.NDArray[Any]]:
     evidence = sources.evidence_of(factors, side.sequences)
     items = factors.basis.item_factors.astype(np.float32).T
-    popularity = np.repeat(factors.popularity[None, :].astype(np.float32), len(evidence.fold_in), axis=0)
+    popularity = np.repeat(factors.popularity[None, :], len(evidence.fold_in), axis=0)  # 64 bits: ties need them
     covisitation, frequency = np.zeros_like(popularity), np.zeros_like(popularity)
     covisitation[evidence.covisitation.people, evidence.covisitation.items] = evidence.covisitation.values
     frequency[evidence.frequency.people, evidence.frequency.items] = evidence.frequency.values

@@ -98,10 +98,36 @@ class Recommender:
 
     def session_list(self, item_ids: Sequence[str], now_ms: int) -> TopList:
         """Return the list of an anonymous session, its items oldest first; the popular one where none is known."""
-        records = np.zeros(len(item_ids), RECORD)
-        records["item_key"], records["event_type"] = item_keys(item_ids), EVENT_TYPE_CODES["view"]
-        (top,) = self.lists([StoredHistory(records)], now_ms)
+        (top,) = self.lists([StoredHistory(session_records(item_ids))], now_ms)
         return msgspec.structs.replace(top, source="session") if top.source != "popular" else top
+
+    def carriers(
+        self, records: npt.NDArray[np.void], item_ids: Sequence[str], *, most: int = 5
+    ) -> dict[str, list[tuple[str, float]]]:
+        """Return the past items that carried each item's fold-in score, with their shares; nothing for unknown ones.
+
+        Notes
+        -----
+        Exact: the shares of all past items sum to 1. Some may be negative, those of the strongest then exceed it.
+
+        References
+        ----------
+        Hu, Koren, Volinsky (2008), section 5, eq. 7.
+        """
+        interest = self._interest(self.sequences([records]))
+        rows = self.model.index_of(item_keys(item_ids))
+        known = np.flatnonzero(rows >= 0)
+        if not len(interest.items) or not len(known):
+            return {}
+        confidence = self.model.alpha * interest.values**self.model.weight_power
+        brought = contributions(self.basis, rows[known], interest.items, confidence)
+        totals = brought.sum(axis=1, keepdims=True)
+        shares = np.divide(brought, totals, out=np.zeros_like(brought), where=np.abs(totals) > 1e-12)  # noqa: PLR2004
+        best = np.argsort(-shares, axis=1, kind="stable")[:, :most]
+        return {
+            item_ids[place]: [(self.item_ids[interest.items[one]], round(float(row[one]), 6)) for one in order]
+            for place, row, order in zip(known.tolist(), shares, best.tolist(), strict=True)
+        }
 
     def similar(self, item_id: str, n: int, now_ms: int) -> TopList | None:
         """Return the items most like one: cosine of the factors plus the share of steps that led there; None unknown."""
@@ -131,7 +157,7 @@ class Recommender:
     def score(self, sequences: Sequences) -> Scored:
         """Return everybody's score of every item: the blend, or fold-in alone where the model has no other source."""
         sources, n_people = self.model.sources, len(sequences.indptr) - 1
-        interest = weigh_recent(sequences, half_life=sources.rules.interest_half_life if sources else np.inf)
+        interest = self._interest(sequences)
         confidences = as_confidences(interest, n_people, alpha=self.model.alpha, power=self.model.weight_power)
         fold_in = fold_in_users(self.basis, *confidences) @ self._item_factors
         nothing = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
@@ -147,6 +173,10 @@ class Recommender:
         )
         weights = sources.blend.weights[contexts_of(sequences)]
         return Scored(blend_scores(evidence, weights), evidence, weights, interest)
+
+    def _interest(self, sequences: Sequences) -> Cells:
+        sources = self.model.sources
+        return weigh_recent(sequences, half_life=sources.rules.interest_half_life if sources else np.inf)
 
     def explained(
         self, scored: Scored, sequences: Sequences, person: int, items: npt.NDArray[np.int64]
@@ -202,3 +232,10 @@ class Recommender:
             return np.full(len(items), past[0])
         followed = (sources.followers[past][:, :, None] == items).any(axis=1)
         return past[followed.argmax(axis=0)]
+
+
+def session_records(item_ids: Sequence[str]) -> npt.NDArray[np.void]:
+    """Return the views of some items, oldest first, as a history."""
+    records = np.zeros(len(item_ids), RECORD)
+    records["item_key"], records["event_type"] = item_keys(item_ids), EVENT_TYPE_CODES["view"]
+    return records

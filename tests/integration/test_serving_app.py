@@ -54,6 +54,7 @@ def test_known_person_gets_a_personal_list(client: TestClient) -> None:
     assert (answer["fresh_as_of"], answer["generated_at"]) == ("1970-01-01T00:00:01.000Z", "1970-01-01T00:00:02.000Z")
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5]
     assert {item["because"] for item in answer["items"]} == {"item-3"}
+    assert [item["carried_by"] for item in answer["items"]] == [[{"item_id": "item-3", "share": 1.0}]] * 5
 
 
 @pytest.mark.parametrize(

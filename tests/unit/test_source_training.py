@@ -101,6 +101,18 @@ def test_lists_are_each_person_s_own_whoever_is_in_the_batch(recommender: Recomm
     assert [recommender.lists([person], 5)[0] for person in people] == together
 
 
+def test_carriers_shares_of_all_past_items_sum_to_one_and_rebuild_the_score(recommender: Recommender) -> None:
+    past = history("i03", "i11", "i20", "i03")
+    listed = ["i04", "i12", "elsewhere"]
+
+    found = recommender.carriers(past.records, listed, most=99)
+
+    assert set(found) == {"i04", "i12"}
+    for shares in found.values():
+        assert {item_id for item_id, _ in shares} == {"i03", "i11", "i20"}
+        assert sum(share for _, share in shares) == pytest.approx(1.0, abs=1e-5)
+
+
 def test_lists_leave_out_what_was_seen_when_configured(recommender: Recommender) -> None:
     rules = recommender.settings.model_copy(update={"exclude_seen": True})
 

@@ -1,13 +1,21 @@
 """What the API answers, and how a list becomes an answer: pure rules, no I/O."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from pydantic import BaseModel
 
-from afterclick.connectors.redis_store import ListedItem, TopList
+from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
 from afterclick.models import item_keys
+
+
+class Carrier(BaseModel):
+    """A past item and its exact share of a fold-in score."""
+
+    item_id: str
+    share: float
+    """Those of all past items sum to 1; some may be negative."""
 
 
 class RankedItem(BaseModel):
@@ -25,6 +33,8 @@ class RankedItem(BaseModel):
     """With ``explain``: the past item that brought most of the score."""
     share: float | None = None
     """With ``explain``: its share of the score, 0-1."""
+    carried_by: list[Carrier] | None = None
+    """With ``explain``, where the API has the model: the past items that carried the fold-in part most."""
 
 
 class Recommendations(BaseModel):
@@ -101,6 +111,22 @@ def build_answer(
         placement=placement,
         items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(chosen, 1)],
     )
+
+
+def with_carriers(answer: Recommendations, carriers: Mapping[str, list[tuple[str, float]]]) -> Recommendations:
+    """Return the answer with the past items that carried each place."""
+    items = [
+        item.model_copy(update={"carried_by": [Carrier(item_id=past, share=share) for past, share in found]})
+        if (found := carriers.get(item.item_id))
+        else item
+        for item in answer.items
+    ]
+    return answer.model_copy(update={"items": items})
+
+
+def seen_keys(history: StoredHistory | None) -> frozenset[int]:
+    """Return the keys of a history's items."""
+    return frozenset(history.records["item_key"].tolist()) if history else frozenset()
 
 
 def _candidates(top: TopList, popular: TopList, fallback: Iterable[str]) -> Iterator[ListedItem]:

@@ -16,7 +16,7 @@ from afterclick.access_keys import KeyRing, Scope
 from afterclick.errors import ModelNotFoundError, SettingsError, StoreUnavailableError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
-from afterclick.serving.answers import Hidden, Recommendations, build_answer
+from afterclick.serving.answers import Hidden, Recommendations, build_answer, seen_keys, with_carriers
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.session_lists import add_session_lists
 from afterclick.settings import Settings
@@ -108,21 +108,27 @@ def _add_lists(
         begun = time.perf_counter()
         popular = reader.popular()
         try:
-            personal, seen = await reader.read_person(RawId(kind, user_id), with_history=exclude_seen)
+            asked = RawId(kind, user_id)
+            personal, history = await reader.read_person(asked, with_history=exclude_seen or explain)
         except StoreUnavailableError as error:
             metrics.errors.inc()
             logger.warning("served without the store: %s", error)
-            personal, seen = None, frozenset()
+            personal, history = None, None
         answer = build_answer(
             personal,
             popular,
             n=n,
-            hidden=Hidden(_split(exclude), reader.withdrawn, seen),
+            hidden=Hidden(_split(exclude), reader.withdrawn, seen_keys(history) if exclude_seen else frozenset()),
             fallback=reader.models.by_popularity,
             explain=explain,
             now_ms=int(clock().timestamp() * 1000),
             placement=placement,
         )
+        recommender = reader.models.recommender
+        if explain and history and recommender and recommender.model.version == answer.model_version:
+            answer = with_carriers(
+                answer, recommender.carriers(history.records, [item.item_id for item in answer.items])
+            )
         metrics.lists.labels(answer.source).inc()
         metrics.seconds.observe(time.perf_counter() - begun)
         return answer

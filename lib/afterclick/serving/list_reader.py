@@ -12,6 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from afterclick.connectors.redis_store import (
+    StoredHistory,
     TopList,
     decode_list,
     history_key,
@@ -67,8 +68,8 @@ class ListReader:
 
     async def read_person(
         self, identifier: RawId, *, with_history: bool = False
-    ) -> tuple[TopList | None, frozenset[int]]:
-        """Return a person's list and, `with_history`, the keys of what they had; neither when they do not allow it.
+    ) -> tuple[TopList | None, StoredHistory | None]:
+        """Return a person's list and, `with_history`, what they had; neither when they do not allow it.
 
         Raises
         ------
@@ -77,7 +78,7 @@ class ListReader:
         """
         person = await self._directory.find(identifier)
         if person is None or not person.allows(Purpose.PERSONALISATION):
-            return None, frozenset()
+            return None, None
         if not self._breaker.may_ask():
             message = "Redis did not answer lately and is not asked now"
             raise StoreUnavailableError(message)
@@ -92,17 +93,16 @@ class ListReader:
         self._breaker.succeeded()
         return found
 
-    async def _read_person(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, frozenset[int]]:
+    async def _read_person(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
         version: Any = await self._client.get(pointer_key(self._prefix))
         if version is None:
-            return None, frozenset()
+            return None, None
         keys = [list_key(self._prefix, version.decode(), subject_id)]
         if with_history:
             keys.append(history_key(self._prefix, subject_id))
         values: list[Any] = await self._client.mget(keys)
-        records = unpack_history(values[1]).records if with_history and values[1] else None
-        seen = frozenset(records["item_key"].tolist()) if records is not None else frozenset()
-        return decode_list(values[0]) if values[0] else None, seen
+        history = unpack_history(values[1]) if with_history and values[1] else None
+        return decode_list(values[0]) if values[0] else None, history
 
     def popular(self) -> TopList:
         """Return the popular list in memory.

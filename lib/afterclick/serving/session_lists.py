@@ -10,7 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from afterclick.errors import StoreUnavailableError
 from afterclick.pseudonyms import RawId
-from afterclick.serving.answers import Hidden, Recommendations, build_answer
+from afterclick.recommender import session_records
+from afterclick.serving.answers import Hidden, Recommendations, build_answer, seen_keys, with_carriers
 from afterclick.serving.list_reader import ListReader
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
@@ -60,7 +61,7 @@ def add_session_lists(
         popular, recommender = reader.popular(), reader.models.recommender
         top = await asyncio.to_thread(recommender.session_list, request.items, now_ms()) if recommender else None
         seen = frozenset(request.items) if request.exclude_seen else frozenset()
-        return build_answer(
+        answer = build_answer(
             top,
             popular,
             n=request.n,
@@ -70,6 +71,10 @@ def add_session_lists(
             now_ms=now_ms(),
             placement=request.placement,
         )
+        if not (request.explain and recommender):
+            return answer
+        listed = [item.item_id for item in answer.items]
+        return with_carriers(answer, recommender.carriers(session_records(request.items), listed))
 
     @app.post(
         "/v1/recommendations/batch", summary="Several people's lists", dependencies=dependencies, responses=responses
@@ -79,10 +84,10 @@ def add_session_lists(
 
         async def one(user: str) -> Recommendations:
             try:
-                top, seen = await reader.read_person(RawId(request.kind, user), with_history=request.exclude_seen)
+                top, history = await reader.read_person(RawId(request.kind, user), with_history=request.exclude_seen)
             except StoreUnavailableError:
-                top, seen = None, frozenset()
-            hidden = Hidden(withdrawn=reader.withdrawn, seen=seen)
+                top, history = None, None
+            hidden = Hidden(withdrawn=reader.withdrawn, seen=seen_keys(history))
             fallback = reader.models.by_popularity
             return build_answer(
                 top, popular, n=request.n, hidden=hidden, fallback=fallback, explain=False, now_ms=now_ms()
