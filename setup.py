@@ -6,6 +6,7 @@ SERVING = [
     "crawler-user-agents",
     "fastapi",
     "httptools",
+    "jinja2",
     "uvicorn",
     "uvloop",
     "msgspec",
@@ -61,7 +62,7 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir={"": "lib", "jobs": "jobs"},
     packages=[*find_packages("lib"), "jobs"],
-    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml", "**/*.js"]},
+    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml", "**/*.js", "**/*.html", "**/*.css"]},
     install_requires=SERVING,
     extras_require={
         "serving": [],

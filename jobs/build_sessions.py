@@ -18,6 +18,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.consent_filter import has_consent
 from afterclick.events import decode_events, select_events
+from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.quality import flag_violations, read_suite
 from afterclick.schemas import LATE_EVENT, SESSION
@@ -69,6 +70,7 @@ def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> No
         for table, rows in parts.items():
             if counts.get(table == "late_events"):
                 delta_tables.append_once(rows, settings, query=QUERY, table=table, batch_id=batch_id)
+        job_metrics().sessions.inc(counts.get(False, 0))
         logger.info("sessions closed count=%d late=%d batch_id=%d", counts.get(False, 0), counts.get(True, 0), batch_id)
     finally:
         batch.unpersist()

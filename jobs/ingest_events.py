@@ -19,6 +19,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.event_fates import FATES, count_fates, flag_fates, ledger_row, select_fate, select_quarantined
 from afterclick.events import decode_events, select_events
+from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.quality import flag_violations, read_suite
 from afterclick.settings import Settings
@@ -64,6 +65,7 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
             if table == "ledger" or counts[table]:
                 delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
         told = " ".join(f"{fate}={counts[fate]}" for fate in FATES)
+        job_metrics().count_fates(counts, FATES)
         logger.info("events stored %s batch_id=%d", told, batch_id)
     finally:
         fates.unpersist()

@@ -20,7 +20,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="run_streams")
     parser.add_argument("--queries", nargs="+", choices=JOBS, default=list(JOBS), help="default: all three")
     arguments, rest = parser.parse_known_args(argv)
-    with job_context("run_streams", rest) as (spark, settings):
+    with job_context("-".join(arguments.queries), rest) as (spark, settings):
         return run_stream(*[JOBS[name].start(spark, settings) for name in arguments.queries])
 
 

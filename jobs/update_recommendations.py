@@ -9,9 +9,11 @@ Checkpoint  ``<checkpoints>/update_recommendations``
 import logging
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
@@ -20,6 +22,7 @@ from afterclick.connectors.redis_store import Fence
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.events import decode_events, select_events
 from afterclick.interactions import select_interactions
+from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.list_updates import total, update_here, update_spread
 from afterclick.quality import keep_valid, read_suite
@@ -61,9 +64,17 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
     else:
         result = update_spread(batch.sparkSession.createDataFrame(interactions), settings=settings, fence=fence)
     crash_at(CrashPoint.REDIS_DONE, settings.faults.crash_point)
+    _measure(interactions, total(result))
     told = " ".join(f"{name}={count}" for name, count in total(result).items())
     took_ms = (time.monotonic() - begun) * 1000
     logger.info("lists updated %s batch_id=%d ms=%d", told, batch_id, took_ms)
+
+
+def _measure(interactions: pa.Table, outcomes: Mapping[str, int]) -> None:
+    now_ms = int(time.time() * 1000)
+    types = {str(row["values"]): row["counts"] for row in pc.value_counts(interactions["event_type"]).to_pylist()}
+    received_ms = interactions["received_ms"].to_numpy()
+    job_metrics().count_lists(received_ms, types, outcomes, now_ms=now_ms)
 
 
 if __name__ == "__main__":

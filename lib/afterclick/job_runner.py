@@ -3,7 +3,6 @@
 import argparse
 import logging
 import signal
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,10 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors.delta_tables import stop_between_batches
+from afterclick.job_metrics import job_metrics
 from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.logs import configure_logging
+from afterclick.metrics_export import exported_metrics
 from afterclick.query_metrics import BatchWatcher
 from afterclick.settings import Settings, load_settings
 from afterclick.spark_session import build_spark
@@ -29,14 +31,15 @@ def job_context(
 ) -> Iterator[tuple[SparkSession, Settings]]:
     """Give a job its Spark session and settings, and end the session afterwards."""
     settings = load_settings(parse_args(name, argv, arguments).environment)
-    configure_logging()
+    configure_logging(settings.logs)
     logger.info("settings %s", settings)
     jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
-    spark = build_spark(name, settings.spark, jars=jars)
-    try:
-        yield spark, settings
-    finally:
-        spark.stop()
+    with exported_metrics(name, job_metrics(), settings.metrics):
+        spark = build_spark(name, settings.spark, jars=jars)
+        try:
+            yield spark, settings
+        finally:
+            spark.stop()
 
 
 def parse_args(
@@ -46,18 +49,6 @@ def parse_args(
     parser = parser or argparse.ArgumentParser(prog=name)
     parser.add_argument("--environment", default=None, help="conf/<environment>.yaml (default: local)")
     return parser.parse_args(argv)
-
-
-def configure_logging(level: int = logging.INFO) -> None:
-    """Log to standard error in key=value lines, time in UTC."""
-    logging.Formatter.converter = time.gmtime
-    logging.basicConfig(
-        level=level,
-        stream=sys.stderr,
-        format="%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s %(message)s",
-        datefmt="%Y-%m-%dT%H:%M:%S",
-    )
-    logging.getLogger("py4j").setLevel(logging.WARNING)
 
 
 def run_stream(*queries: StreamingQuery) -> int:
@@ -71,7 +62,7 @@ def run_stream(*queries: StreamingQuery) -> int:
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
-    watchers = [BatchWatcher(query) for query in queries]
+    watchers = [BatchWatcher(query, job_metrics()) for query in queries]
     while not stopping and all(query.isActive for query in queries):
         for watcher in watchers:
             watcher.log_finished()

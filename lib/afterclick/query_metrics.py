@@ -1,11 +1,15 @@
-"""One log line per micro-batch of every query: when it began, how much it read, how long each part took."""
+"""One log line and the metrics per micro-batch of every query: when it began, how much it read, how long it took."""
 
+import json
 import logging
 import re
+from datetime import datetime
 from typing import NamedTuple
 
 from pyspark.sql.streaming.listener import StreamingQueryProgress
 from pyspark.sql.streaming.query import StreamingQuery
+
+from afterclick.job_metrics import JobMetrics
 
 logger = logging.getLogger(__name__)
 _LINE = re.compile(r"batch done query=(\S+) batch_id=(\d+) began_at=(\S+) rows=(\d+) ms=(\d+) write_ms=(\d+)")
@@ -32,17 +36,25 @@ class BatchWatcher:
     ``spark.sql.streaming.numRecentProgressUpdates`` batches, so ask more often than that many can end.
     """
 
-    def __init__(self, query: StreamingQuery) -> None:
+    def __init__(self, query: StreamingQuery, metrics: JobMetrics) -> None:
         self._query = query
+        self._metrics = metrics
         self._last = -1
 
     def log_finished(self) -> None:
-        """Log every batch with rows that ended since the last call."""
+        """Log and measure every batch with rows that ended since the last call."""
+        self._metrics.active.labels(self._query.name).set(self._query.isActive)
+        progress = None
         for progress in self._query.recentProgress:
             if progress.batchId > self._last:
                 self._last = progress.batchId
                 if progress.numInputRows:
                     _log_batch(progress)
+                    _measure_batch(progress, self._metrics)
+        if progress is not None:
+            self._metrics.lag.labels(progress.name).set(
+                sum(lag_events(source.latestOffset, source.endOffset) for source in progress.sources)
+            )
 
 
 def _log_batch(progress: StreamingQueryProgress) -> None:
@@ -55,6 +67,34 @@ def _log_batch(progress: StreamingQueryProgress) -> None:
         progress.durationMs.get("triggerExecution", 0),
         progress.durationMs.get("addBatch", 0),
     )
+
+
+def _measure_batch(progress: StreamingQueryProgress, metrics: JobMetrics) -> None:
+    query = progress.name
+    metrics.batch_rows.labels(query).inc(progress.numInputRows)
+    metrics.batch_seconds.labels(query).observe(progress.durationMs.get("triggerExecution", 0) / 1000)
+    metrics.write_seconds.labels(query).inc(progress.durationMs.get("addBatch", 0) / 1000)
+    metrics.last_batch.labels(query).set(_epoch(progress.timestamp))
+    if "watermark" in progress.eventTime:
+        metrics.watermark.labels(query).set(_epoch(progress.eventTime["watermark"]))
+
+
+def _epoch(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
+
+
+def lag_events(latest: str, end: str) -> int:
+    """Return the messages between two of Kafka's offsets, JSON by topic and partition; 0 for another source."""
+    reached = _read_offsets(end)
+    return sum(max(0, offset - reached.get(place, 0)) for place, offset in _read_offsets(latest).items())
+
+
+def _read_offsets(text: str) -> dict[tuple[str, str], int]:
+    try:
+        topics = json.loads(text)
+        return {(topic, number): int(at) for topic, numbers in topics.items() for number, at in numbers.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
 
 
 def read_reports(log: str, query: str) -> list[BatchReport]:

@@ -1,6 +1,7 @@
 """The sections of the configuration: one frozen model each, a docstring under every field; `settings` reads them."""
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
@@ -202,6 +203,10 @@ class ServingSettings(HttpSettings):
     """Failures of Redis in a row after which requests no longer ask it."""
     breaker_open_seconds: float = Field(default=1.0, gt=0)
     """Time between two trials whether Redis is back."""
+    status_page: bool = False
+    """Offer ``/status``: figures without ids for everybody who reaches the API, people for key holders or this machine."""
+    status_seconds: float = Field(default=5.0, gt=0)
+    """How often the status page reads the metrics of all parts."""
 
 
 class PrivacySettings(Section):
@@ -219,6 +224,26 @@ class PrivacySettings(Section):
     """Bearer tokens of the collector's ``/v1/subjects`` routes; without one they are closed."""
     vacuum_hours: float = Field(default=168, ge=0)
     """Hours that removed rows stay in files for readers of older snapshots."""
+
+
+class LogSettings(Section):
+    """How every process logs, to standard error."""
+
+    format: Literal["text", "json"] = "text"
+    """``json``: one object a line, with the ``key=value`` pairs of the message as fields."""
+
+
+class MetricsSettings(Section):
+    """How jobs tell Prometheus (the services have ``/metrics`` on their own port)."""
+
+    host: str = "127.0.0.1"
+    """Address of a job's ``/metrics``."""
+    port: int | None = Field(default=None, ge=0, le=65535)
+    """Its port, the same for every job (one a machine); 0 takes a free one; none: not served."""
+    discovery_dir: Path | None = None
+    """Folder for the addresses of running jobs, as Prometheus' ``file_sd_configs`` and the status page read them."""
+    textfile_dir: Path | None = None
+    """Folder of the node exporter's textfile collector: how each batch job ended."""
 
 
 class FaultSettings(Section):

@@ -19,6 +19,8 @@ from afterclick.setting_sections import (
     FaultSettings,
     KafkaSettings,
     KeySettings,
+    LogSettings,
+    MetricsSettings,
     ModelSettings,
     PrivacySettings,
     RecommendationSettings,
@@ -64,6 +66,10 @@ class Settings(Section):
     """The API."""
     privacy: PrivacySettings
     """Pseudonyms."""
+    logs: LogSettings = LogSettings()
+    """Log lines."""
+    metrics: MetricsSettings = MetricsSettings()
+    """Metrics of jobs."""
     faults: FaultSettings = FaultSettings()
     """Crash points; empty outside fault tests."""
     spark: dict[str, str] = Field(default_factory=dict)

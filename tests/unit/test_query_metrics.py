@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from afterclick.query_metrics import BatchWatcher, read_reports
+from afterclick.job_metrics import JobMetrics
+from afterclick.query_metrics import BatchWatcher, lag_events, read_reports
 
 
 def test_each_batch_with_rows_is_logged_once(spark: Any, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -16,17 +17,41 @@ def test_each_batch_with_rows_is_logged_once(spark: Any, tmp_path: Path, caplog:
     lines = spark.readStream.schema("value string").option("maxFilesPerTrigger", 1).text(str(folder))
     writer = lines.writeStream.queryName("watched").foreachBatch(lambda batch, _: batch.count())
     query = writer.option("checkpointLocation", str(tmp_path / "checkpoint")).start()
-    watcher = BatchWatcher(query)
+    metrics = JobMetrics()
+    watcher = BatchWatcher(query, metrics)
     try:
         for number, rows in enumerate((1, 3)):
             (folder / f"{number}.txt").write_text("x\n" * rows, encoding="utf-8")
             query.processAllAvailable()
             watcher.log_finished()
             watcher.log_finished()
+        assert metrics.registry.get_sample_value("afterclick_query_active", {"query": "watched"}) == 1
     finally:
         query.stop()
+        watcher.log_finished()
 
     reports = read_reports("\n".join(caplog.messages), "watched")
 
     assert [(report.batch_id, report.rows) for report in reports] == [(0, 1), (1, 3)]
+    value = metrics.registry.get_sample_value
+    assert value("afterclick_batch_rows_total", {"query": "watched"}) == 4
+    assert value("afterclick_batch_duration_seconds_count", {"query": "watched"}) == 2
+    assert value("afterclick_batch_duration_seconds_sum", {"query": "watched"}) == sum(r.ms for r in reports) / 1000
+    assert value("afterclick_query_active", {"query": "watched"}) == 0
     assert all(report.ms >= report.write_ms >= 0 for report in reports)
+
+
+@pytest.mark.parametrize(
+    ("latest", "end", "lag"),
+    [
+        ('{"events":{"0":10,"1":7}}', '{"events":{"0":4,"1":7}}', 6),
+        ('{"events":{"0":10,"1":7}}', '{"events":{"0":10}}', 7),
+        ('{"events":{"0":3}}', '{"events":{"0":9}}', 0),
+        ('{"logOffset":5}', '{"logOffset":1}', 0),
+        ("null", "null", 0),
+        ("None", "None", 0),
+    ],
+    ids=["behind_one_partition", "new_partition", "topic_begun_anew", "files", "nothing_yet", "no_offsets"],
+)
+def test_lag_is_counted_by_partition(latest: str, end: str, lag: int) -> None:
+    assert lag_events(latest, end) == lag

@@ -24,6 +24,7 @@ from afterclick.collector.inspector import Inspector, add_inspector
 from afterclick.collector.wire_formats import open_cloud_events, open_segment_batch, open_segment_message, open_snowplow
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.http_keys import keep_fresh, open_keys
+from afterclick.request_ids import RequestIds
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
@@ -75,6 +76,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
     if inspector:
         add_inspector(app, inspector)
     _add_operations(app, sink, metrics)
+    app.add_middleware(RequestIds)
     return app
 
 

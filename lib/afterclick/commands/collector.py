@@ -24,4 +24,4 @@ def collector(
     settings = load_settings(environment)
     sink = KafkaSink(settings.kafka, settings.collector, settings.faults.crash_point)
     app = create_app(settings, sink, lambda: datetime.now(UTC))
-    run_http(app, settings.collector)
+    run_http(app, settings.collector, settings.logs)

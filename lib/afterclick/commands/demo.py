@@ -31,9 +31,10 @@ def demo(
 
     Examples: afterclick demo · afterclick demo --events 20000 --json · afterclick demo --events 5000 --kill-streams
     """
-    from afterclick.job_runner import configure_logging
+    from afterclick.logs import configure_logging
+    from afterclick.setting_sections import LogSettings
 
-    configure_logging(30)
+    configure_logging(LogSettings(), 30)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="afterclick-demo-") as folder, ExitStack() as stack:
         figures = _run(Path(folder), stack, console, events, rate, kill_streams=kill_streams)

@@ -5,18 +5,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-    from afterclick.setting_sections import HttpSettings
+    from afterclick.setting_sections import HttpSettings, LogSettings
 
 
-def run_http(app: "FastAPI", settings: "HttpSettings") -> None:
+def run_http(app: "FastAPI", settings: "HttpSettings", logs: "LogSettings") -> None:
     """Serve until SIGTERM or SIGINT; open requests are answered first."""
-    import logging
-
     import uvicorn
 
     from afterclick.guarded_protocol import guarded_protocol
+    from afterclick.logs import configure_logging
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    configure_logging(logs)
     uvicorn.run(
         app,
         host=settings.host,
@@ -27,6 +26,7 @@ def run_http(app: "FastAPI", settings: "HttpSettings") -> None:
         ssl_certfile=settings.tls_certificate,
         ssl_keyfile=settings.tls_key,
         access_log=False,
+        log_config=None,  # its records go where ours go
         log_level="info",
         timeout_graceful_shutdown=10,
     )

@@ -17,7 +17,7 @@ def serve(environment: Environment = None) -> None:
     from afterclick.settings import load_settings
 
     settings = load_settings(environment)
-    run_http(create_app(settings), settings.serving)
+    run_http(create_app(settings), settings.serving, settings.logs)
 
 
 def rebuild_cache(

@@ -16,9 +16,12 @@ from afterclick.access_keys import KeyRing, Scope
 from afterclick.errors import ModelNotFoundError, SettingsError, StoreUnavailableError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
+from afterclick.request_ids import RequestIds
 from afterclick.serving.answers import Hidden, Recommendations, build_answer, seen_keys, with_carriers
 from afterclick.serving.list_reader import ListReader
+from afterclick.serving.model_age import ModelAge
 from afterclick.serving.session_lists import add_session_lists
+from afterclick.serving.status_page import add_status
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     """Return the application."""
     reader = ListReader(settings)
     metrics = Metrics()
+    metrics.registry.register(ModelAge(lambda: reader.popular().model_version))
     keys = open_keys(settings, (), clock())
     needs_key = _key_dependencies(settings, keys, clock)
 
@@ -70,6 +74,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     _add_lists(app, reader, metrics, clock, needs_key)
     add_session_lists(app, reader, clock, dependencies=needs_key, responses=_ANSWERS)
     _add_operations(app, reader, metrics)
+    add_status(app, settings, reader, lambda: generate_latest(metrics.registry).decode(), needs_key)
+    app.add_middleware(RequestIds)
     return app
 
 

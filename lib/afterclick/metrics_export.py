@@ -1,0 +1,81 @@
+"""How a job's metrics leave it: a loopback port while it runs, a text file after it ended."""
+
+import json
+import logging
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
+
+from afterclick.job_metrics import JobMetrics, RunMetrics
+from afterclick.setting_sections import MetricsSettings
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def exported_metrics(name: str, metrics: JobMetrics, settings: MetricsSettings) -> Iterator[None]:
+    """Serve a job's metrics while it runs and leave how it ended as a text file.
+
+    1. ``/metrics`` on ``metrics.port``, 2. its address in ``metrics.discovery_dir`` in the format of Prometheus'
+    ``file_sd_configs``, taken away at the end (a crash leaves it: the target is down), 3. ``afterclick_job_*`` in
+    ``metrics.textfile_dir`` for the node exporter.
+    """
+    begun, failed = time.time(), True
+    entry = _start_server(name, metrics.registry, settings)
+    try:
+        yield
+        failed = False
+    finally:
+        if entry:
+            entry.unlink(missing_ok=True)
+        if settings.textfile_dir:
+            _leave_textfile(name, settings.textfile_dir, begun=begun, failed=failed)
+
+
+def _start_server(name: str, registry: CollectorRegistry, settings: MetricsSettings) -> Path | None:
+    if settings.port is None:
+        return None
+    server, _ = start_http_server(settings.port, addr=settings.host, registry=registry)
+    address = f"{settings.host}:{server.server_port}"
+    logger.info("metrics served address=http://%s/metrics", address)
+    if settings.discovery_dir is None:
+        return None
+    entry = settings.discovery_dir / f"{_file_name(name)}.json"
+    _write(entry, json.dumps([{"targets": [address], "labels": {"job": "afterclick_jobs", "name": name}}]))
+    return entry
+
+
+def _leave_textfile(name: str, folder: Path, *, begun: float, failed: bool) -> None:
+    """Write the run's end; after a failure the last success stays what it was."""
+    path = folder / f"afterclick_{_file_name(name)}.prom"
+    ended = RunMetrics()
+    now = time.time()
+    success = last_success(path) if failed else now
+    if success is not None:
+        ended.success.labels(name).set(success)
+    ended.failed.labels(name).set(failed)
+    ended.seconds.labels(name).set(now - begun)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_to_textfile(str(path), ended.registry)
+
+
+def last_success(path: Path) -> float | None:
+    """Return the epoch second of a job's last success, as its text file says."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    found = re.search(r"^afterclick_job_last_success_timestamp_seconds\{.*\} (\S+)$", text, re.MULTILINE)
+    return float(found[1]) if found else None
+
+
+def _file_name(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", name)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")  # Prometheus watches for .json
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
