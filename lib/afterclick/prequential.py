@@ -65,13 +65,7 @@ def replay_ranks(
         for block in _blocks(replay, begin, end):
             users, targets = replay.log.users[block], replay.log.items[block]
             evidence, sequences = sources.evidence(factors, users, replay.visible[block])
-            at_midnight = replay.log.sequences(
-                users, np.minimum(replay.visible[block], begin), length=replay.rules.history_length
-            )
-            nightly = (
-                factors.vectors(at_midnight, np.inf).astype(np.float32)
-                @ factors.basis.item_factors.astype(np.float32).T
-            )
+            nightly = _nightly(replay, factors, users, np.minimum(replay.visible[block], begin))
             seen = None if replay.repeats else _seen(replay, block)
             is_case = np.ones(len(block), bool) if seen is None else ~_is_seen(seen, targets)
             ranks = rank_targets(evidence, sequences, nightly, targets, blend, seen=seen, is_known=factors.is_known)
@@ -89,6 +83,17 @@ def replay_ranks(
         np.concatenate(lengths),
         {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
     )
+
+
+def _nightly(
+    replay: Replay, factors: TrainedFactors, users: IntVector, before: IntVector
+) -> npt.NDArray[np.floating[Any]]:
+    """Return scores of people as the model of midnight knew them; each person is folded in once."""
+    span = len(replay.log) + 1
+    keys, person_of = np.unique(users * span + before, return_inverse=True)
+    known = replay.log.sequences(keys // span, keys % span, length=replay.rules.history_length)
+    vectors = factors.vectors(known, np.inf).astype(np.float32)
+    return (vectors @ factors.basis.item_factors.astype(np.float32).T)[person_of]
 
 
 def learn_from(replay: Replay, begin: int, end: int) -> tuple[Blend, SourceRules]:
