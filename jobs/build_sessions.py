@@ -2,7 +2,7 @@
 
 Reads       Kafka topic ``kafka.events_topic``        schemas.EVENT_MESSAGE
 Writes      table ``sessions``                        schemas.SESSION
-            table ``late_events``                     schemas.LATE_EVENT
+            table ``unsessioned_events``              schemas.UNSESSIONED_EVENT, later than the operator's watermark
 Checkpoint  ``<checkpoints>/build_sessions``; bound to ``sessions.shards`` and ``spark.sql.shuffle.partitions``
 """
 
@@ -21,7 +21,7 @@ from afterclick.events import decode_events, select_events
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.quality import flag_violations, read_suite
-from afterclick.schemas import LATE_EVENT, SESSION
+from afterclick.schemas import SESSION, UNSESSIONED_EVENT
 from afterclick.sessions import sessionize
 from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; non-zero when the query failed."""
     with job_context(QUERY, argv) as (spark, settings):
-        return run_stream(start(spark, settings))
+        return run_stream(start(spark, settings), stalled_after_seconds=settings.streams.stalled_after_seconds)
 
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
@@ -57,18 +57,18 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
 def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> None:
     """Write one micro-batch of `schemas.SESSION_CHANGE`; repeating it with the same `batch_id` changes nothing.
 
-    1. late events, 2. closed sessions: Delta skips what a crashed attempt already committed.
+    1. unsessioned events, 2. closed sessions: Delta skips what a crashed attempt already committed.
     """
     batch.persist()
     try:
         late = batch.where("is_late").withColumn("batch_id", F.lit(batch_id).cast("long"))
         parts = {
-            "late_events": late.select(*LATE_EVENT.names),
+            "unsessioned_events": late.select(*UNSESSIONED_EVENT.names),
             "sessions": batch.where("NOT is_late").select(*SESSION.names),
         }
         counts = {row.is_late: row["count"] for row in batch.groupBy("is_late").count().collect()}  # at most two rows
         for table, rows in parts.items():
-            if counts.get(table == "late_events"):
+            if counts.get(table == "unsessioned_events"):
                 delta_tables.append_once(rows, settings, query=QUERY, table=table, batch_id=batch_id)
         job_metrics().sessions.inc(counts.get(False, 0))
         logger.info("sessions closed count=%d late=%d batch_id=%d", counts.get(False, 0), counts.get(True, 0), batch_id)

@@ -1,7 +1,7 @@
 """A recorded log -> checked events in Delta, past the collector and Kafka but through the same checks.
 
 Reads       a Parquet, CSV or JSON Lines file with a mapping
-Writes      tables ``events``, ``quarantine``, ``ledger`` (as jobs/ingest_events.py does)
+Writes      tables ``events``, ``quarantine``, ``ledger`` (as jobs/ingest_events.py does; nothing in a file is late)
 Repeating   the same file adds nothing: its digest names the transaction
 Next        jobs/train_model.py
 """
@@ -68,7 +68,8 @@ def import_log(spark: SparkSession, settings: Settings, log: pa.Table, *, digest
     numbered = known.append_column("line", pa.array(np.arange(known.num_rows)))
     raw = encode_history(spark.createDataFrame(numbered), digest=digest, purposes=purposes)
     suite = read_suite(settings.suite_path("events"))
-    write_events(flag_violations(decode_events(raw), suite), 0, settings=settings, query=f"import_{digest}")
+    checked = flag_violations(decode_events(raw), suite)
+    write_events(checked, 0, settings=settings, query=f"import_{digest}", clock=None)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """Kafka topic -> checked events in Delta; every message gets exactly one fate.
 
 Reads       Kafka topic ``kafka.events_topic``        schemas.EVENT_MESSAGE
-Writes      table ``events``                          schemas.EVENT
+Writes      table ``events``                          schemas.STORED_EVENT
+            table ``late_events``                     schemas.LATE_EVENT
             table ``quarantine``                      schemas.QUARANTINED_EVENT, with reasons and raw bytes
-            table ``ledger``                          schemas.LEDGER, one row per batch
+            table ``ledger``                          schemas.LEDGER, one row per batch, with its offsets
 Checkpoint  ``<checkpoints>/ingest_events``
 Next        jobs/build_sessions.py (reads Kafka as well), jobs/train_model.py (reads ``events``)
 """
@@ -17,12 +18,16 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
-from afterclick.event_fates import FATES, count_fates, flag_fates, ledger_row, select_fate, select_quarantined
-from afterclick.events import decode_events, select_events
+from afterclick.connectors.accepted_events import decide_fates
+from afterclick.connectors.ledger import read_past
+from afterclick.event_clock import EventClock
+from afterclick.event_fates import FATES, Batch, count_fates, read_arrivals, select_parts
+from afterclick.events import decode_events
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.quality import flag_violations, read_suite
 from afterclick.settings import Settings
+from afterclick.suite_validation import SampleCheck
 
 QUERY = "ingest_events"
 logger = logging.getLogger(__name__)
@@ -31,45 +36,60 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; non-zero when the query failed."""
     with job_context(QUERY, argv) as (spark, settings):
-        return run_stream(start(spark, settings))
+        return run_stream(start(spark, settings), stalled_after_seconds=settings.streams.stalled_after_seconds)
 
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     delta_tables.ensure_tables(spark, settings)
     raw = kafka_source.read_event_stream(spark, settings.kafka)
-    checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
+    suite = read_suite(settings.suite_path("events"))
+    checked = flag_violations(decode_events(raw), suite)
 
-    write_batch = partial(write_events, settings=settings)
+    sample_check = SampleCheck(suite, settings.quality.sample_rows)
+    write_batch = partial(write_events, settings=settings, clock=EventClock(), sample_check=sample_check)
     trigger_ms = settings.streams.bulk_trigger_seconds * 1000
     return delta_tables.start_stream(checked, QUERY, write_batch, settings, trigger_ms=trigger_ms, pool="bulk")
 
 
-def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: str = QUERY) -> None:
+def write_events(
+    checked: DataFrame,
+    batch_id: int,
+    *,
+    settings: Settings,
+    clock: EventClock | None,
+    query: str = QUERY,
+    sample_check: SampleCheck | None = None,
+) -> None:
     """Write one micro-batch; repeating it with the same `batch_id` changes nothing.
 
-    1. quarantine, 2. events, 3. the ledger: Delta skips what a crashed attempt already committed.
-    Repeated event ids are found by their other Kafka position, so a replayed batch is no duplicate of itself.
+    Before anything is written Great Expectations looks at a sample of the batch (`suite_validation`).
+    1. quarantine, 2. events, 3. late events, 4. the ledger: Delta skips what a crashed attempt already committed.
+    What an earlier attempt stored of this batch is no earlier event: a replayed batch is no duplicate of itself.
+
+    Parameters
+    ----------
+    clock
+        None where time has no order, as in imported history: then nothing is late.
     """
-    batch.persist()  # read and decoded once: the fates look at it twice
-    fates = flag_fates(batch, known=delta_tables.read_table(batch.sparkSession, settings, "events"), settings=settings)
-    fates.persist()
-    try:
+    spark, batch = checked.sparkSession, Batch(query, str(delta_tables.generation(settings, query)), batch_id)
+    checked.persist()  # read and decoded once: arrivals and fates look at it
+    with delta_tables.fates_lock(settings):
+        arrivals = read_arrivals(checked)
+        past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
+        fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).persist()
         counts = count_fates(fates)
-        parts = {
-            "quarantine": select_quarantined(fates, query, batch_id),
-            "events": select_events(select_fate(fates, "events")).repartition("event_date"),  # one file a date
-            "ledger": ledger_row(batch.sparkSession, counts, query, delta_tables.generation(settings, query), batch_id),
-        }
-        for table, rows in parts.items():
-            if table == "ledger" or counts[table]:
-                delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
-        told = " ".join(f"{fate}={counts[fate]}" for fate in FATES)
-        job_metrics().count_fates(counts, FATES)
-        logger.info("events stored %s batch_id=%d", told, batch_id)
-    finally:
-        fates.unpersist()
-        batch.unpersist()
+        checked.unpersist()
+        if sample_check:
+            sample_check.check(fates, counts["consumed"])
+        accounted = arrivals if clock else arrivals._replace(ranges=[])
+        for table, rows in select_parts(fates, counts, accounted, batch, read_suite(settings.suite_path("events"))):
+            delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
+    job_metrics().count_fates(counts, FATES)
+    if clock and past:
+        clock.advance(batch_id, past, arrivals.ranges)
+    logger.info("events stored %s batch_id=%d", " ".join(f"{fate}={counts[fate]}" for fate in FATES), batch_id)
+    fates.unpersist()
 
 
 if __name__ == "__main__":

@@ -21,7 +21,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--queries", nargs="+", choices=JOBS, default=list(JOBS), help="default: all three")
     arguments, rest = parser.parse_known_args(argv)
     with job_context("-".join(arguments.queries), rest) as (spark, settings):
-        return run_stream(*[JOBS[name].start(spark, settings) for name in arguments.queries])
+        queries = [JOBS[name].start(spark, settings) for name in arguments.queries]
+        return run_stream(*queries, stalled_after_seconds=settings.streams.stalled_after_seconds)
 
 
 if __name__ == "__main__":

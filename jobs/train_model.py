@@ -1,6 +1,6 @@
 """Accepted events -> a new champion model.
 
-Reads       table ``events``                          schemas.EVENT
+Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
 Writes      MLflow run, artifacts, registered version with alias ``champion``
 Next        jobs/warm_cache.py
 """
@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 
 from pyspark.sql import SparkSession
 
-from afterclick.connectors import delta_tables, model_registry
+from afterclick.connectors import model_registry
+from afterclick.connectors.accepted_events import read_accepted
 from afterclick.interactions import distinct_interactions, select_interactions, weigh_interactions
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
@@ -32,8 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def train_champion(spark: SparkSession, settings: Settings) -> str:
     """Train on everything in ``events`` and return the new version; streams switch when the cache is warm."""
-    events = delta_tables.read_table(spark, settings, "events")
-    interactions = select_interactions(events)
+    interactions = select_interactions(read_accepted(spark, settings))
     weights = weigh_interactions(interactions, settings.recommendations.event_weights)
     now = datetime.now(UTC)
     training = train(

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; non-zero when the query failed."""
     with job_context(QUERY, argv) as (spark, settings):
-        return run_stream(start(spark, settings))
+        return run_stream(start(spark, settings), stalled_after_seconds=settings.streams.stalled_after_seconds)
 
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:

@@ -1,6 +1,6 @@
 """Accepted events -> histories and lists of one model version in Redis, then the pointer.
 
-Reads       table ``events``                          schemas.EVENT
+Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
             MLflow alias ``champion``, or a version given
 Writes      Redis histories and lists of the version, the popular list, last of all the pointer
 Repeating   safe: histories are sets, and streams may write at the same time
@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from afterclick.connectors import delta_tables, model_registry, redis_store
+from afterclick.connectors import model_registry, redis_store
+from afterclick.connectors.accepted_events import read_accepted
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
 from afterclick.list_updates import total, update_spread
@@ -43,9 +44,7 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
     version = version or model_registry.champion_version(model_registry.open_registry(settings), settings)
     recommender = read_recommender(settings, version)
     store = redis_store.connect(settings.redis)
-    recent = keep_recent(
-        select_interactions(delta_tables.read_table(spark, settings, "events")), settings.recommendations.history_length
-    )
+    recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
     people = total(update_spread(recent, settings=settings, version=version))["written"]
     store.write_popular(recommender.popular(int(time.time() * 1000)))
     store.switch_version(version)

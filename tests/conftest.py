@@ -2,6 +2,7 @@
 
 import ipaddress
 import os
+import shutil
 import socket
 import time
 from pathlib import Path
@@ -84,6 +85,23 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Any:
         "spark.ui.showConsoleProgress": "false",
     }
     return build_spark("tests", ours, jars=spark_jars(default_cache_dir()))
+
+
+@pytest.fixture(scope="session")
+def _empty_tables(spark: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from afterclick.connectors.delta_tables import ensure_tables
+
+    state = tmp_path_factory.mktemp("tables")
+    settings = load_settings("local", variables=installation_variables(state))
+    ensure_tables(spark, settings)
+    return Path(settings.storage.tables)
+
+
+@pytest.fixture
+def tables(_empty_tables: Path, settings: Settings) -> Settings:
+    """Return settings whose tables exist and are empty: a copy, because creating them takes seconds."""
+    shutil.copytree(_empty_tables, settings.storage.tables)
+    return settings
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,7 @@ from afterclick.commands import (
     history,
     items,
     keys,
+    ledger,
     model,
     serving,
     sessionize,
@@ -37,6 +38,8 @@ items_app = typer.Typer(help="What may be listed.", no_args_is_help=True)
 app.add_typer(items_app, name="items")
 keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
+ledger_app = typer.Typer(help="Where every message went.", no_args_is_help=True)
+app.add_typer(ledger_app, name="ledger")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -58,6 +61,7 @@ keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)
 keys_app.command()(keys.revoke)
+ledger_app.command("check")(ledger.check)
 
 
 @app.command()

@@ -5,11 +5,12 @@ From `connectors.kafka_source`; next `quality.flag_violations`, which names what
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
-from pyspark.sql.types import StringType, StructType
+from pyspark.sql.types import StringType, StructField, StructType
 
 from afterclick.schemas import DECODED_EVENT, EVENT, EVENT_MESSAGE
 
 _CORRUPT = "_corrupt"
+_STRICT = {"columnNameOfCorruptRecord": _CORRUPT, "allowNonNumericNumbers": "false", "allowSingleQuotes": "false"}
 _ISO_8601 = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})$"
 
 
@@ -19,17 +20,18 @@ def decode_events(raw: DataFrame) -> DataFrame:
     Notes
     -----
     A value of the wrong type makes the whole message not well formed: Spark alone would turn that
-    one field into null and so hide it.
+    one field into null and so hide it. The text is read as the one field of an object around it:
+    on its own Spark would read the first object and not look at what follows.
     """
-    wanted = StructType([*EVENT_MESSAGE.fields]).add(_CORRUPT, StringType())
-    text = F.col("value").cast("string")
-    parsed = raw.withColumn("_parsed", F.from_json(text, wanted, {"columnNameOfCorruptRecord": _CORRUPT}))
-    is_well_formed = F.coalesce(F.col("_parsed").isNotNull() & F.col(f"_parsed.{_CORRUPT}").isNull(), F.lit(False))
+    wanted = StructType([StructField("message", EVENT_MESSAGE), StructField(_CORRUPT, StringType())])
+    text = F.concat(F.lit('{"message":'), F.col("value").cast("string"), F.lit("}"))
+    parsed = raw.withColumn("_parsed", F.from_json(text, wanted, _STRICT))
+    is_well_formed = F.col("_parsed.message").isNotNull() & F.col(f"_parsed.{_CORRUPT}").isNull()
     columns = {
-        **{field.name: F.col(f"_parsed.{field.name}") for field in EVENT_MESSAGE},
-        "event_at": iso_timestamp(F.col("_parsed.event_at")),
-        "received_at": iso_timestamp(F.col("_parsed.received_at")),
-        "is_well_formed": is_well_formed & F.col("value").isNotNull(),
+        **{field.name: F.col(f"_parsed.message.{field.name}") for field in EVENT_MESSAGE},
+        "event_at": iso_timestamp(F.col("_parsed.message.event_at")),
+        "received_at": iso_timestamp(F.col("_parsed.message.received_at")),
+        "is_well_formed": F.coalesce(is_well_formed, F.lit(False)),
         "topic": F.col("topic"),
         "kafka_partition": F.col("partition"),
         "kafka_offset": F.col("offset"),

@@ -2,7 +2,6 @@
 
 import argparse
 import logging
-import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from afterclick.metrics_export import exported_metrics
 from afterclick.query_metrics import BatchWatcher
 from afterclick.settings import Settings, load_settings
 from afterclick.spark_session import build_spark
+from afterclick.watchdog import Watchdog, end_stalled
 
 logger = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.5
@@ -52,22 +52,20 @@ def parse_args(
     return parser.parse_args(argv)
 
 
-def run_stream(*queries: StreamingQuery) -> int:
-    """Wait until a query ends or SIGTERM/SIGINT comes; stop the rest between batches.
+def run_stream(*queries: StreamingQuery, stalled_after_seconds: float = 900.0) -> int:
+    """Wait until a query ends, stands still or SIGTERM/SIGINT comes; stop the rest between batches.
 
     Returns
     -------
     int
-        0 after a requested stop, 1 when a query failed: restarting is the scheduler's task.
+        0 after a requested stop, 1 when a query failed or made no progress within one batch for
+        `stalled_after_seconds`: restarting is the scheduler's task.
     """
     stopping: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda received, _: stopping.append(received))
     watchers = [BatchWatcher(query, job_metrics()) for query in queries]
-    while not stopping and all(query.isActive for query in queries):
-        for watcher in watchers:
-            watcher.log_finished()
-        time.sleep(_LOOK_SECONDS)
+    stalled = _watch(queries, watchers, stopping, stalled_after_seconds)
     failures = [error for query in queries if (error := query.exception()) is not None]
     for query in queries:
         if query.isActive:
@@ -76,23 +74,24 @@ def run_stream(*queries: StreamingQuery) -> int:
         watcher.log_finished()
     for error in failures:
         _log_failure(error)
-    return 1 if failures or not stopping else 0
+    return 1 if failures or stalled or not stopping else 0
+
+
+def _watch(
+    queries: Sequence[StreamingQuery], watchers: Sequence[BatchWatcher], stopping: list[int], limit_seconds: float
+) -> list[StreamingQuery]:
+    """Report batches until one query ends or stands still, or until something is in `stopping`; end what stands still."""
+    watchdog = Watchdog(limit_seconds)
+    stalled: list[StreamingQuery] = []
+    while not (stopping or stalled) and all(query.isActive for query in queries):
+        for watcher in watchers:
+            watcher.log_finished()
+        time.sleep(_LOOK_SECONDS)
+        stalled = watchdog.find_stalled(queries)
+    for query in stalled:
+        end_stalled(query, limit_seconds)
+    return stalled
 
 
 def _log_failure(error: StreamingQueryException) -> None:
-    logger.error("query failed: %s (docs/operations.md, '%s')", error, runbook_section(str(error)))
-
-
-def runbook_section(told: str) -> str:
-    """Return the section of ``docs/operations.md`` for a query's failure."""
-    for pattern, section in _RUNBOOK.items():
-        if re.search(pattern, told):
-            return section
-    return "A stream stopped"
-
-
-_RUNBOOK = {
-    r"DATA_LOSS|failOnDataLoss|OffsetOutOfRange|offset was changed from": "A hole in Kafka",
-    r"Redis does not answer": "Redis is down",
-}
-"""What a failure says -> where the runbook says what to do."""
+    logger.error("query failed: %s (docs/operations.md, 'A stream stopped')", error)

@@ -6,7 +6,7 @@ them to it. As in Great Expectations, NULL fails only the not-null expectation.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -30,18 +30,29 @@ class Rule:
     expectation_type: str
     kwargs: Kwargs
 
+    @property
+    def expectation(self) -> str:
+        """The expectation as one would call it."""
+        return f"{self.expectation_type}({', '.join(f'{name}={value!r}' for name, value in self.kwargs.items())})"
+
 
 @dataclass(frozen=True)
 class Suite:
-    """A compiled suite; `rules` in the file's order."""
+    """A compiled suite: row-level `rules` in the file's order; `table_rules` only Great Expectations can judge."""
 
     name: str
     rules: tuple[Rule, ...]
+    table_rules: tuple[Rule, ...]
     content: Kwargs
 
 
-def read_suite(path: Path) -> Suite:
+def read_suite(path: Path, *, of_table: bool = False) -> Suite:
     """Read a suite file and make sure that every expectation in it can be compiled.
+
+    Parameters
+    ----------
+    of_table
+        Table-level expectations (`TABLE_LEVEL`) are allowed beside row-level ones.
 
     Raises
     ------
@@ -51,24 +62,50 @@ def read_suite(path: Path) -> Suite:
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        entries = [(e["type"], e["kwargs"], e.get("meta", {}).get("rule")) for e in content["expectations"]]
-        suite_name = str(content["name"])
+        return compile_suite(content, of_table=of_table)
     except (OSError, ValueError, KeyError, TypeError) as error:
         message = f"{path} is not a Great Expectations suite (name, expectations with type and kwargs): {error!r}"
         raise ExpectationError(message) from error
-    problems = []
-    names = [name for _, _, name in entries]
-    for expectation_type, kwargs, name in entries:
-        if not name or names.count(name) > 1:
-            problems.append(f"{expectation_type}({kwargs.get('column')}): meta.rule {name!r} is missing or repeated")
-        if expectation_type not in _FAILURES:
-            problems.append(f"{expectation_type}: no such row-level rule; supported: {', '.join(sorted(_FAILURES))}")
-        elif unknown := set(kwargs) - _FAILURES[expectation_type].arguments - {"column"}:
-            problems.append(f"{name}: arguments {sorted(unknown)} are not supported for {expectation_type}")
-    if problems:
-        message = f"suite {path} cannot be compiled: {'; '.join(problems)}"
+
+
+def compile_suite(content: Kwargs, *, of_table: bool = False) -> Suite:
+    """Compile the content of a suite file; see `read_suite`."""
+    rules = [Rule(str(e.get("meta", {}).get("rule") or ""), e["type"], e["kwargs"]) for e in content["expectations"]]
+    table_level = [rule for rule in rules if of_table and rule.expectation_type in TABLE_LEVEL]
+    if problems := _problems(rules, table_level):
+        message = f"suite {content['name']!r} cannot be compiled: {'; '.join(problems)}"
         raise ExpectationError(message)
-    return Suite(suite_name, tuple(Rule(str(n), t, k) for t, k, n in entries), content)
+    row_level = tuple(rule for rule in rules if rule not in table_level)
+    return Suite(str(content["name"]), row_level, tuple(table_level), content)
+
+
+TABLE_LEVEL = frozenset(
+    {
+        "expect_table_row_count_to_be_between",
+        "expect_compound_columns_to_be_unique",
+        "expect_column_values_to_be_unique",
+        "expect_column_pair_values_a_to_be_greater_than_b",
+        "expect_multicolumn_sum_to_equal",
+    }
+)
+"""Expectations that no row can be judged by, or that need two columns."""
+
+
+def _problems(rules: Sequence[Rule], table_level: Sequence[Rule]) -> list[str]:
+    names, problems = [rule.name for rule in rules], []
+    for rule in rules:
+        kind = rule.expectation_type
+        if not rule.name or names.count(rule.name) > 1:
+            problems.append(f"{kind}({rule.kwargs.get('column')}): meta.rule {rule.name!r} is missing or repeated")
+        if rule in table_level:
+            continue
+        if kind not in _FAILURES:
+            problems.append(f"{rule.name or kind}: {kind} is no row-level rule; known: {', '.join(sorted(_FAILURES))}")
+        elif unknown := set(rule.kwargs) - _FAILURES[kind].arguments - {"column"}:
+            problems.append(f"{rule.name}: arguments {sorted(unknown)} are not supported for {kind}")
+        elif "column" not in rule.kwargs:
+            problems.append(f"{rule.name}: {kind} needs a column")
+    return problems
 
 
 def flag_violations(events: DataFrame, suite: Suite) -> DataFrame:
@@ -98,20 +135,41 @@ def keep_valid(events: DataFrame, suite: Suite) -> DataFrame:
 def with_checks(events: DataFrame) -> DataFrame:
     """Add the derived columns that suites on events refer to (`CHECK_COLUMNS`)."""
     needs_item = F.col("event_type").isin(*sorted(kind.value for kind in ITEM_EVENT_TYPES))
-    unnamed = F.filter("items", lambda item: item["item_id"].isNull() | (F.trim(item["item_id"]) == ""))
-    ahead = (F.unix_micros("event_at") - F.unix_micros("kafka_at")) / F.lit(1_000_000.0)
+    unnamed = F.filter("items", lambda item: item["item_id"].isNull() | item["item_id"].rlike(_NO_ID))
+    prices = F.transform("items", lambda item: item["price"])
+    quantities = F.transform("items", lambda item: item["quantity"])
     return events.withColumns(
         {
             "required_item_count": F.when(needs_item, F.coalesce(F.size("items"), F.lit(0))).cast("long"),
             "unnamed_item_count": F.size(unnamed).cast("long"),
-            "least_price": F.array_min(F.transform("items", lambda item: item["price"])),
-            "least_quantity": F.array_min(F.transform("items", lambda item: item["quantity"])),
-            "seconds_ahead": ahead,
+            "least_price": F.array_min(prices),
+            "greatest_price": F.array_max(prices),
+            "least_quantity": F.array_min(quantities),
+            "greatest_quantity": F.array_max(quantities),
+            "event_year": F.year("event_at").cast("long"),
+            "seconds_ahead": _seconds_ahead("event_at"),
+            "received_seconds_ahead": _seconds_ahead("received_at"),
         }
     )
 
 
-CHECK_COLUMNS = ("required_item_count", "unnamed_item_count", "least_price", "least_quantity", "seconds_ahead")
+CHECK_COLUMNS = (
+    "required_item_count",
+    "unnamed_item_count",
+    "least_price",
+    "greatest_price",
+    "least_quantity",
+    "greatest_quantity",
+    "event_year",
+    "seconds_ahead",
+    "received_seconds_ahead",
+)
+_NO_ID = r"^\s*$|^[{\[]"  # Spark reads a JSON object as the text of a text field
+
+
+def _seconds_ahead(name: str) -> Column:
+    """Seconds by which a time lies after the broker's."""
+    return (F.unix_micros(name) - F.unix_micros("kafka_at")) / F.lit(1_000_000.0)
 
 
 def failure(rule: Rule) -> Column:

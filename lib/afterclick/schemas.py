@@ -12,15 +12,12 @@ from pyspark.sql.types import (
     IntegerType,
     LongType,
     StringType,
-    StructField,
     StructType,
     TimestampType,
 )
 
-
-def _schema(*fields: tuple[str, object, bool]) -> StructType:
-    return StructType([StructField(name, kind, nullable) for name, kind, nullable in fields])  # type: ignore[arg-type]
-
+from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
+from afterclick.schemas_fates import fields as _schema
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
 LINE_ITEM = _schema(
@@ -91,7 +88,7 @@ DECODED_EVENT = _schema(
     ("raw_value", BinaryType(), True),
 )
 
-# One accepted event. Key and unique: `event_id`. Null: names, order, currency, page, visit and source the
+# One accepted event. Key: `event_id`. Null: names, order, currency, page, visit and source the
 # client did not send; items of events without products. Imported history has ``import:<digest>`` as
 # its topic and the number of its event in the file as its offset.
 # Partitioned by `event_date` (UTC date of `event_at`).
@@ -115,41 +112,18 @@ EVENT = _schema(
     ("event_date", DateType(), False),
 )
 
-# One refused message with every reason. Unique: (`topic`, `kafka_partition`, `kafka_offset`) for
-# messages from Kafka and for events refused by `afterclick import` alike (see EVENT).
-QUARANTINED_EVENT = _schema(
-    ("reasons", ArrayType(StringType()), False),
-    ("event_id", StringType(), True),
-    ("received_at", TimestampType(), True),
-    ("topic", StringType(), True),
-    ("kafka_partition", IntegerType(), True),
-    ("kafka_offset", LongType(), True),
-    ("kafka_at", TimestampType(), True),
-    ("raw_key", BinaryType(), True),
-    ("raw_value", BinaryType(), True),
-    ("query", StringType(), False),
-    ("batch_id", LongType(), False),
-    ("quarantined_at", TimestampType(), False),
-)
+# One row of table `events`. Key and unique: (`event_id`, `payload_hash`) within the window of duplicates.
+STORED_EVENT = _schema(*[(field.name, field.dataType, field.nullable) for field in EVENT], *ORIGIN)
 
-# Where every consumed message of one micro-batch went. Unique: (`query`, `generation`, `batch_id`).
-# `consumed` = `events` + `quarantine` + `no_consent` + `duplicates`.
-LEDGER = _schema(
-    ("query", StringType(), False),
-    ("generation", StringType(), False),
-    ("batch_id", LongType(), False),
-    ("consumed", LongType(), False),
-    ("events", LongType(), False),
-    ("quarantine", LongType(), False),
-    ("no_consent", LongType(), False),
-    ("duplicates", LongType(), False),
-    ("first_kafka_at", TimestampType(), True),
-    ("last_kafka_at", TimestampType(), True),
-    ("written_at", TimestampType(), False),
-)
-
-# One event after the watermark had passed its time, so it joins no open session. Same key as EVENT.
+# One accepted event older than the newest one before it in its Kafka partition by more than
+# ``streams.watermark_minutes``; it is in no other table. Same key as STORED_EVENT.
 LATE_EVENT = _schema(
+    *[(field.name, field.dataType, field.nullable) for field in STORED_EVENT], ("watermark_at", TimestampType(), False)
+)
+
+# One event after the watermark of the session operator had passed its time, so it joins no open session. It is in
+# `events` or `late_events` as well. Same key as EVENT.
+UNSESSIONED_EVENT = _schema(
     ("event_id", StringType(), False),
     ("event_type", StringType(), False),
     ("subject_id", StringType(), False),
@@ -214,10 +188,11 @@ ITEM = _schema(
 )
 
 TABLES: dict[str, StructType] = {
-    "events": EVENT,
+    "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,
     "late_events": LATE_EVENT,
+    "unsessioned_events": UNSESSIONED_EVENT,
     "sessions": SESSION,
     "items": ITEM,
 }

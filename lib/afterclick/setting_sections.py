@@ -64,10 +64,17 @@ class StreamSettings(Section):
     """Trigger interval of ingest_events and build_sessions."""
     watermark_minutes: int = Field(default=10, ge=0)
     """How late an event may be and still join an open session."""
-    future_tolerance_seconds: int = Field(default=300, ge=0)
-    """Events further ahead of their arrival than this are quarantined."""
     duplicate_window_hours: int = Field(default=24, ge=1)
     """Repeated event ids are recognised this long after the first arrival."""
+    stalled_after_seconds: int = Field(default=900, ge=1)
+    """A query whose batch makes no progress for so long is ended as failed."""
+
+
+class QualitySettings(Section):
+    """Validation by Great Expectations itself, beside the compiled rules."""
+
+    sample_rows: int | None = Field(default=1_000, ge=0)
+    """About how many rows of each ingest batch Great Expectations looks at; null for all, 0 for none."""
 
 
 class SessionSettings(Section):

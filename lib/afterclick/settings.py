@@ -23,6 +23,7 @@ from afterclick.setting_sections import (
     MetricsSettings,
     ModelSettings,
     PrivacySettings,
+    QualitySettings,
     RecommendationSettings,
     RedisSettings,
     Section,
@@ -52,6 +53,8 @@ class Settings(Section):
     """Tables and checkpoints."""
     streams: StreamSettings = StreamSettings()
     """Pace and time rules."""
+    quality: QualitySettings = QualitySettings()
+    """Validation by Great Expectations."""
     sessions: SessionSettings = SessionSettings()
     """Session rules."""
     recommendations: RecommendationSettings = RecommendationSettings()
@@ -75,9 +78,9 @@ class Settings(Section):
     spark: dict[str, str] = Field(default_factory=dict)
     """Spark configuration passed on as it is; reasons stand beside the values in the YAML."""
 
-    def suite_path(self, table: str) -> Path:
-        """Return the file with a table's Great Expectations suite."""
-        return self.conf_dir / "expectations" / f"{table}.json"
+    def suite_path(self, name: str) -> Path:
+        """Return the file with a Great Expectations suite: ``events`` for messages, ``tables/<name>`` for a table."""
+        return self.conf_dir / "expectations" / f"{name}.json"
 
 
 def load_settings(environment: str | None = None, *, variables: Mapping[str, str] | None = None) -> Settings:

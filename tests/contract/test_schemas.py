@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
-from afterclick.quality import CHECK_COLUMNS
+import pytest
+
+from afterclick.quality import CHECK_COLUMNS, read_suite
 from afterclick.schemas import DECODED_EVENT, EVENT_MESSAGE, TABLES
 from golden_files import assert_golden
 
@@ -22,3 +24,17 @@ def test_every_expectation_names_an_existing_column() -> None:
     named = {expectation["kwargs"]["column"] for expectation in suite["expectations"]}
 
     assert named <= {*DECODED_EVENT.names, *CHECK_COLUMNS}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_table_has_a_suite_that_names_existing_columns(table: str) -> None:
+    """A new table needs ``conf/expectations/tables/<table>.json``; look at items.json for the form."""
+    suite = read_suite(Path(f"conf/expectations/tables/{table}.json"), of_table=True)
+
+    named = set()
+    for rule in (*suite.rules, *suite.table_rules):
+        columns = [value for name, value in rule.kwargs.items() if name.startswith("column")]
+        named |= {column for value in columns for column in ([value] if isinstance(value, str) else value)}
+    assert suite.name == table
+    assert suite.rules
+    assert named <= set(TABLES[table].names)

@@ -18,14 +18,17 @@ def random_messages(seed: int, count: int) -> list[Any]:
     """Messages of which about half break something, NULL values included."""
     draw = random.Random(seed)
     choices: dict[str, list[Any]] = {
-        "event_id": [None, "", "a", "x" * 128, "x" * 129],
+        "event_id": [None, "", "a", "x" * 128, "x" * 129, {"a": 1}],
         "event_type": [None, "view", "page", "purchase", "teleport", ""],
         "subject_id": [None, "0" * 32, "0" * 31, "ada@example.org"],
-        "event_at": [None, "soon", "2026-11-24T12:05:00.000Z", "2026-11-24T12:05:00.001Z"],
-        "received_at": [None, "2026-11-24T12:00:00Z"],
-        "items": [None, [], [{"item_id": None}], [{"item_id": "mug", "quantity": 0, "price": -1.0}], "mug"],
+        "event_at": [None, "soon", "2026-11-24T12:05:00.000Z", "2026-11-24T12:05:00.001Z", "1970-01-01T00:00:00Z"],
+        "received_at": [None, "2026-11-24T12:00:00Z", "2027-01-01T00:00:00Z"],
+        "items": [
+            None, [], [{"item_id": None}], [{"item_id": "mug", "quantity": 0, "price": -1.0}], "mug",
+            [{"item_id": "mug", "quantity": 10**9, "price": 1e12}],
+        ],
         "rejected_reason": [None, "no_subject"],
-    }
+    }  # fmt: skip
     broken = [
         make_message(**{key: draw.choice(values) for key, values in choices.items() if draw.random() < 0.3})
         for _ in range(count)

@@ -12,7 +12,9 @@ from jobs.build_sessions import write_sessions
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
-def test_write_sessions_separates_late_events_and_ignores_a_repetition(spark: SparkSession, settings: Settings) -> None:
+def test_write_sessions_separates_unsessioned_events_and_ignores_a_repetition(
+    spark: SparkSession, settings: Settings
+) -> None:
     delta_tables.ensure_tables(spark, settings)
     session = ("s1", "ada", AT, AT, 3, 2, 1, 0, 0.0, None, None, None, None, None, False)
     late = (None, "bob", *[None] * 7, "e1", "view", AT, AT, AT, True)
@@ -23,5 +25,5 @@ def test_write_sessions_separates_late_events_and_ignores_a_repetition(spark: Sp
 
     sessions = delta_tables.read_table(spark, settings, "sessions").collect()
     assert [(row.session_id, row.event_count) for row in sessions] == [("s1", 3)]
-    late_events = delta_tables.read_table(spark, settings, "late_events").collect()
+    late_events = delta_tables.read_table(spark, settings, "unsessioned_events").collect()
     assert [(row.event_id, row.subject_id, row.batch_id) for row in late_events] == [("e1", "bob", 4)]

@@ -46,6 +46,7 @@ def log(tmp_path: Path) -> Path:
                 "rebuild-cache",
             )
         ],
+        ["ledger", "check"],
     ],
     ids=lambda command: " ".join(command) or "program",
 )

@@ -1,11 +1,7 @@
 """Tables are created once, checked ever after, and written once per batch."""
 
-import contextlib
-import fcntl
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -27,11 +23,24 @@ def test_ensure_tables_creates_every_table_and_accepts_it_afterwards(spark: Spar
 def test_ensure_tables_lists_all_differences_when_another_version_has_written(
     spark: SparkSession, settings: Settings
 ) -> None:
-    other = spark.createDataFrame([(1, "Mug")], "item_id bigint, title string")
-    other.write.format("delta").save(delta_tables.table_path(settings, "items"))
+    other = spark.createDataFrame([("s", 1)], "session_id string, subject_id bigint")
+    other.write.format("delta").save(delta_tables.table_path(settings, "sessions"))
 
-    with pytest.raises(SchemaMismatchError, match=r"missing 'name' \(string\).*'item_id' is bigint, expected string"):
+    with pytest.raises(
+        SchemaMismatchError, match=r"missing 'started_at' \(timestamp\).*'subject_id' is bigint, expected string"
+    ):
         delta_tables.ensure_tables(spark, settings)
+
+
+def test_ensure_tables_adds_the_nullable_columns_of_a_newer_version(spark: SparkSession, settings: Settings) -> None:
+    spark.createDataFrame([("mug",)], "item_id string").write.format("delta").save(
+        delta_tables.table_path(settings, "items")
+    )
+
+    delta_tables.ensure_tables(spark, settings)
+
+    items = delta_tables.read_table(spark, settings, "items")
+    assert [row.asDict() for row in items.collect()] == [{"item_id": "mug", "name": None, "category": None}]
 
 
 def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: Settings) -> None:
@@ -41,30 +50,6 @@ def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: S
         delta_tables.append_once(rows, settings, query="query", table="items", batch_id=batch_id)
 
     assert delta_tables.read_table(spark, settings, "items").count() == 2
-
-
-def test_append_once_holds_the_lock_of_the_table_while_it_commits(
-    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
-    root = Path(delta_tables.table_path(settings, "items"))
-    held: list[bool] = []
-
-    @contextlib.contextmanager
-    def look(*_: object) -> Iterator[None]:
-        with (root.parent / f".{root.name}.lock").open("w") as other:  # another open file, as another process has
-            try:
-                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                held.append(False)
-            except BlockingIOError:
-                held.append(True)
-        yield
-
-    monkeypatch.setattr(delta_tables, "crash_while_writing", look)
-    root.parent.mkdir(parents=True)
-    delta_tables.append_once(rows, settings, query="query", table="items", batch_id=0)
-
-    assert held == [True]
 
 
 def test_generation_stays_with_the_checkpoint(settings: Settings) -> None:

@@ -5,37 +5,55 @@ from typing import Any
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
-from afterclick.event_fates import FATES, count_fates, flag_fates, select_fate, select_quarantined
-from afterclick.events import decode_events, select_events
+from afterclick.event_clock import with_watermark
+from afterclick.event_fates import (
+    FATES,
+    Batch,
+    count_fates,
+    flag_fates,
+    select_accepted,
+    select_quarantined,
+)
+from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
+from afterclick.schemas import STORED_EVENT
 from afterclick.settings import Settings
 from builders import kafka_rows, make_message
 
-
-@pytest.fixture
-def nothing_known(spark: SparkSession) -> DataFrame:
-    return select_events(decode_events(kafka_rows(spark, [])))
+FIRST, SECOND = Batch("ingest_events", "1", 0), Batch("ingest_events", "1", 1)
+MUG, PEN = ([{"item_id": name, "quantity": None, "price": None}] for name in ("mug", "pen"))
 
 
 def fates_of(
-    spark: SparkSession, settings: Settings, known: DataFrame, *messages: Any, first_offset: int = 0
+    spark: SparkSession,
+    settings: Settings,
+    *messages: Any,
+    known: DataFrame | None = None,
+    batch: Batch = FIRST,
+    first_offset: int = 0,
 ) -> DataFrame:
     suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(kafka_rows(spark, messages, first_offset=first_offset)), suite)
-    return flag_fates(checked, known=known, settings=settings)
+    return flag_fates(with_watermark(checked, {}, watermark_minutes=10), known=known, batch=batch)
+
+
+def stored(fates: DataFrame, batch: Batch = FIRST) -> DataFrame:
+    late = select_accepted(fates, "late_events", batch).select(*STORED_EVENT.names)
+    return select_accepted(fates, "events", batch).unionByName(late)
 
 
 def in_order(fates: DataFrame) -> list[str]:
     return [row.fate for row in fates.orderBy("kafka_offset").select("fate").collect()]
 
 
-def test_flag_fates_gives_each_message_one_fate(
-    spark: SparkSession, settings: Settings, nothing_known: DataFrame
-) -> None:
+def marks(fates: DataFrame) -> list[tuple[str, bool]]:
+    return [(row.fate, row.is_id_reused) for row in fates.orderBy("kafka_offset").collect()]
+
+
+def test_flag_fates_gives_each_message_one_fate(spark: SparkSession, settings: Settings) -> None:
     fates = fates_of(
         spark,
         settings,
-        nothing_known,
         make_message(event_id="a"),
         b"\xff",
         make_message(event_id="b", consent=["personalisation"]),
@@ -43,52 +61,93 @@ def test_flag_fates_gives_each_message_one_fate(
         make_message(event_id="a"),
         None,
         make_message(event_id="d", items=[]),
+        make_message(event_id="e", event_at="2026-11-24T10:00:00Z"),
     )
 
     assert in_order(fates) == [
-        "events", "quarantine", "no_consent", "no_consent", "duplicates", "quarantine", "quarantine",
+        "events", "quarantine", "no_consent", "no_consent", "duplicates", "quarantine", "quarantine", "late_events",
     ]  # fmt: skip
     counts = count_fates(fates)
-    assert counts["consumed"] == sum(counts[fate] for fate in FATES) == 7
+    assert counts["consumed"] == sum(counts[fate] for fate in FATES) == 8
 
 
-def test_flag_fates_finds_a_duplicate_of_an_earlier_batch(
-    spark: SparkSession, settings: Settings, nothing_known: DataFrame
+def test_flag_fates_keeps_and_marks_another_payload_under_the_same_id(spark: SparkSession, settings: Settings) -> None:
+    """Redelivered with another client clock it is the same payload; with another product it is not."""
+    fates = fates_of(
+        spark,
+        settings,
+        make_message(event_id="a", items=MUG),
+        make_message(event_id="a", items=MUG, event_at="2026-11-24T11:59:58Z", received_at="2026-11-24T12:00:09Z"),
+        make_message(event_id="a", items=PEN),
+        make_message(event_id="a", items=PEN),
+    )
+
+    assert marks(fates) == [("events", False), ("duplicates", False), ("events", True), ("duplicates", True)]
+    assert count_fates(fates)["reused_ids"] == 1
+
+
+def test_flag_fates_finds_duplicates_and_reused_ids_of_an_earlier_batch(
+    spark: SparkSession, settings: Settings
 ) -> None:
-    first = fates_of(spark, settings, nothing_known, make_message(event_id="a"))
-    known = select_events(select_fate(first, "events"))
+    late = {"event_id": "late", "event_at": "2026-11-24T10:00:00Z"}
+    known = stored(fates_of(spark, settings, make_message(event_id="a", items=MUG), make_message(**late)))
+    messages = [
+        make_message(event_id="a", items=MUG),
+        make_message(event_id="a", items=PEN),
+        make_message(event_id="b"),
+        make_message(**late),
+    ]
 
-    again = fates_of(spark, settings, known, make_message(event_id="a"), make_message(event_id="b"), first_offset=1)
+    again = fates_of(spark, settings, *messages, known=known, batch=SECOND, first_offset=2)
 
-    assert in_order(again) == ["duplicates", "events"]
+    assert marks(again) == [("duplicates", True), ("events", True), ("events", False), ("duplicates", True)]
 
 
 def test_flag_fates_is_the_same_when_the_batch_is_replayed_after_its_commit(
-    spark: SparkSession, settings: Settings, nothing_known: DataFrame
+    spark: SparkSession, settings: Settings
 ) -> None:
-    messages = [make_message(event_id="a"), make_message(event_id="a"), make_message(event_id="b")]
-    first = fates_of(spark, settings, nothing_known, *messages)
+    messages = [
+        make_message(event_id="a"),
+        make_message(event_id="a"),
+        make_message(event_id="b", items=MUG),
+        make_message(event_id="b", items=PEN),
+    ]
+    first = fates_of(spark, settings, *messages)
 
-    replayed = fates_of(spark, settings, select_events(select_fate(first, "events")), *messages)
+    replayed = fates_of(spark, settings, *messages, known=stored(first))
 
-    assert in_order(replayed) == in_order(first) == ["events", "duplicates", "events"]
+    assert marks(replayed) == marks(first)
+
+
+def test_flag_fates_calls_the_same_messages_duplicates_when_the_checkpoint_was_reset(
+    spark: SparkSession, settings: Settings
+) -> None:
+    """The same Kafka positions under a new generation are in the table already."""
+    known = stored(fates_of(spark, settings, make_message(event_id="a")))
+
+    again = fates_of(spark, settings, make_message(event_id="a"), known=known, batch=Batch("ingest_events", "2", 0))
+
+    assert in_order(again) == ["duplicates"]
 
 
 @pytest.mark.parametrize(
-    ("message", "reasons"),
+    ("message", "reasons", "expectation"),
     [
-        (None, ["empty_value"]),
-        (b"\xff", ["malformed"]),
-        ({"event_id": "e", "rejected_reason": "no_subject"}, ["collector:no_subject"]),
-        (make_message(items=[], subject_id="Ada"), ["subject_not_pseudonym", "item_missing"]),
+        (None, ["empty_value"], "is_well_formed"),
+        (b"\xff", ["malformed"], "is_well_formed"),
+        ({"event_id": "e", "rejected_reason": "no_subject"}, ["collector:no_subject"], "rejected_reason"),
+        (make_message(items=[], subject_id="Ada"), ["subject_not_pseudonym", "item_missing"], "^[0-9a-f]{32}$"),
     ],
     ids=["tombstone", "raw_bytes", "stub_of_the_collector", "two_rules"],
 )
-def test_select_quarantined_keeps_reasons_and_raw_bytes(
-    spark: SparkSession, settings: Settings, nothing_known: DataFrame, message: Any, reasons: list[str]
+def test_select_quarantined_keeps_reasons_expectations_and_raw_bytes(
+    spark: SparkSession, settings: Settings, message: Any, reasons: list[str], expectation: str
 ) -> None:
-    aside = select_quarantined(fates_of(spark, settings, nothing_known, message), "ingest_events", 3).collect()
+    suite = read_suite(settings.suite_path("events"))
+
+    aside = select_quarantined(fates_of(spark, settings, message), suite, SECOND).collect()
 
     assert [row.reasons for row in aside] == [reasons]
+    assert any(expectation in text for text in aside[0].failed_expectations)
     assert (aside[0].raw_value is None) == (message is None)
-    assert (aside[0].kafka_offset, aside[0].batch_id) == (0, 3)
+    assert (aside[0].kafka_offset, aside[0].batch_id) == (0, 1)

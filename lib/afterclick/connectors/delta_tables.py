@@ -7,7 +7,7 @@ file system can lose a concurrent one; object stores bring their own log store.
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -16,7 +16,7 @@ from delta.tables import DeltaTable
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
-from pyspark.sql.types import StructType
+from pyspark.sql.types import StructField, StructType
 
 from afterclick.crash_points import (
     CrashPoint,
@@ -42,17 +42,19 @@ def table_path(settings: Settings, table: str) -> str:
 
 
 def ensure_tables(spark: SparkSession, settings: Settings) -> None:
-    """Create the tables that do not exist and check the others.
+    """Create the tables that do not exist, add new nullable columns to the others, and check them.
 
     Raises
     ------
     SchemaMismatchError
-        If an existing table lacks a column or has one of another type; all differences at once.
+        If an existing table lacks a column that may not be null or has one of another type; all differences at once.
     """
     for table, schema in TABLES.items():
         path = table_path(settings, table)
         if DeltaTable.isDeltaTable(spark, path):
-            _check_schema(table, spark.read.format("delta").load(path).schema, schema)
+            actual = spark.read.format("delta").load(path).schema
+            _check_schema(table, actual, schema)
+            _add_columns(spark, path, [field for field in schema if field.name not in actual.names])
             continue
         builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
         if table in _PARTITIONED_BY:
@@ -90,7 +92,7 @@ def generation(settings: Settings, query: str) -> int:
     Batch ids start at 0 again with a new checkpoint; without a new generation their writes would be
     taken for repetitions and skipped in silence.
     """
-    filesystem, folder = _filesystem(f"{settings.storage.checkpoints}/{query}")
+    filesystem, folder = filesystem_of(f"{settings.storage.checkpoints}/{query}")
     path = f"{folder}/generation"
     if filesystem.get_file_info(path).type == fs.FileType.File:
         with filesystem.open_input_stream(path) as stream:
@@ -147,6 +149,13 @@ def stop_between_batches(query: StreamingQuery, *, wait_seconds: float = 60.0) -
 
 
 @contextmanager
+def fates_lock(settings: Settings) -> Iterator[None]:
+    """Hold while fates are decided and stored: two processes that look and then write would store an event twice."""
+    with table_lock(f"{settings.storage.tables}/fates"):
+        yield
+
+
+@contextmanager
 def table_lock(path: str) -> Iterator[None]:
     """Hold the commit lock of a table on a local disk; nothing to hold elsewhere."""
     if not _is_local(path):
@@ -174,10 +183,21 @@ def _hold_checkpoint(settings: Settings, query: str) -> None:
     _held_locks[folder] = lock
 
 
+def _add_columns(spark: SparkSession, path: str, fields: Sequence[StructField]) -> None:
+    """Add columns of a newer version; rows of older ones have null there."""
+    if not fields:
+        return
+    told = ", ".join(f"`{field.name}` {field.dataType.simpleString()}" for field in fields)
+    with table_lock(path):
+        spark.sql(f"ALTER TABLE delta.`{path}` ADD COLUMNS ({told})")
+    logger.info("columns added table=%s columns=%s", path, told)
+
+
 def _check_schema(table: str, actual: StructType, expected: StructType) -> None:
     found = {field.name: field.dataType.simpleString() for field in actual}
     wanted = {field.name: field.dataType.simpleString() for field in expected}
-    differences = [f"missing {name!r} ({kind})" for name, kind in wanted.items() if name not in found]
+    required = {field.name for field in expected if not field.nullable}
+    differences = [f"missing {name!r} ({kind})" for name, kind in wanted.items() if name in required - found.keys()]
     differences += [
         f"{name!r} is {found[name]}, expected {kind}" for name, kind in wanted.items() if found.get(name, kind) != kind
     ]
@@ -193,7 +213,8 @@ def _is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file:")
 
 
-def _filesystem(location: str) -> tuple[fs.FileSystem, str]:
+def filesystem_of(location: str) -> tuple[fs.FileSystem, str]:
+    """Return a folder's file system and its path there."""
     uri = location.replace("s3a://", "s3://", 1)
     if _is_local(uri):
         return fs.LocalFileSystem(), str(Path(uri.removeprefix("file://")).resolve())

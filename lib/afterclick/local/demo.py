@@ -173,7 +173,8 @@ def recount(settings: Settings) -> dict[str, int]:
     spark = build_spark("demo recount", settings.spark, jars=spark_jars(default_cache_dir()))
     try:
         tables = {
-            n: delta_tables.read_table(spark, settings, n) for n in ("events", "quarantine", "sessions", "ledger")
+            n: delta_tables.read_table(spark, settings, n)
+            for n in ("events", "late_events", "quarantine", "sessions", "ledger")
         }
         ours = f"topic = '{settings.kafka.events_topic}'"
         ledger = tables["ledger"].where("query = 'ingest_events'")
@@ -181,6 +182,7 @@ def recount(settings: Settings) -> dict[str, int]:
         return {
             "events_in_delta": tables["events"].where(ours).count(),
             "distinct_events_in_delta": tables["events"].where(ours).select("event_id").distinct().count(),
+            "events_late": tables["late_events"].count(),
             "events_in_quarantine": tables["quarantine"].where(ours).count(),
             "without_consent_in_stream": int(sums[0] or 0),
             "duplicates": int(sums[1] or 0),

@@ -1,0 +1,59 @@
+"""Accepted events, on time and late, two tables with one reader; and what a batch may repeat of all tables."""
+
+from datetime import datetime, timedelta
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from afterclick.connectors.delta_tables import read_table
+from afterclick.event_clock import Past, with_watermark
+from afterclick.event_fates import Arrivals, Batch, flag_fates
+from afterclick.schemas import STORED_EVENT
+from afterclick.settings import Settings
+
+_TABLES = ("events", "late_events")
+
+
+def read_accepted(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Return rows of `schemas.STORED_EVENT` of all accepted events: histories and models learn from late ones too."""
+    on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in _TABLES)
+    return on_time.unionByName(late)
+
+
+def read_known(spark: SparkSession, settings: Settings, oldest_received_at: datetime | None) -> DataFrame | None:
+    """Return the accepted events that a batch may repeat; None when the batch has no valid event.
+
+    Parameters
+    ----------
+    oldest_received_at
+        Earliest receive time of a valid event of the batch, in whole hours: batches share their generated code. Those
+        received within ``streams.duplicate_window_hours`` before it are returned; Delta skips older files.
+    """
+    if oldest_received_at is None:
+        return None
+    start_at = oldest_received_at - timedelta(hours=settings.streams.duplicate_window_hours)
+    return read_accepted(spark, settings).where(F.col("received_at") >= F.lit(start_at))
+
+
+def read_quarantined_positions(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Return the Kafka positions in quarantine, each once."""
+    return read_table(spark, settings, "quarantine").select("topic", "kafka_partition", "kafka_offset").distinct()
+
+
+def decide_fates(
+    checked: DataFrame, arrivals: Arrivals, batch: Batch, *, past: Past | None, settings: Settings
+) -> DataFrame:
+    """Add the fates of a batch (`event_fates.flag_fates`), given what the tables hold.
+
+    Parameters
+    ----------
+    checked
+        Rows of `schemas.DECODED_EVENT` with `failed_rules`.
+    past
+        None where time has no order, as in imported history: then nothing is late.
+    """
+    spark = checked.sparkSession
+    timed = with_watermark(checked, past and past.clocks, watermark_minutes=settings.streams.watermark_minutes)
+    known = read_known(spark, settings, arrivals.oldest_received_at)
+    known_bad = read_quarantined_positions(spark, settings) if past and past.has_read(arrivals.ranges) else None
+    return flag_fates(timed, known=known, known_bad=known_bad, batch=batch)
