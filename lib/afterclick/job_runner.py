@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import re
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -94,4 +95,19 @@ def _watch(
 
 
 def _log_failure(error: StreamingQueryException) -> None:
-    logger.error("query failed: %s (docs/operations.md, 'A stream stopped')", error)
+    logger.error("query failed: %s (docs/operations.md, '%s')", error, runbook_section(str(error)))
+
+
+def runbook_section(told: str) -> str:
+    """Return the section of ``docs/operations.md`` for a query's failure."""
+    for pattern, section in _RUNBOOK.items():
+        if re.search(pattern, told):
+            return section
+    return "A stream stopped"
+
+
+_RUNBOOK = {
+    r"DATA_LOSS|failOnDataLoss|OffsetOutOfRange|offset was changed from": "A hole in Kafka",
+    r"Redis does not answer": "Redis is down",
+}
+"""What a failure says -> where the runbook says what to do."""

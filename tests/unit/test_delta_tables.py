@@ -1,7 +1,11 @@
 """Tables are created once, checked ever after, and written once per batch."""
 
+import contextlib
+import fcntl
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from pyspark.sql import SparkSession
@@ -50,6 +54,30 @@ def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: S
         delta_tables.append_once(rows, settings, query="query", table="items", batch_id=batch_id)
 
     assert delta_tables.read_table(spark, settings, "items").count() == 2
+
+
+def test_append_once_holds_the_lock_of_the_table_while_it_commits(
+    spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
+    root = Path(delta_tables.table_path(settings, "items"))
+    held: list[bool] = []
+
+    @contextlib.contextmanager
+    def look(*_: object) -> Iterator[None]:
+        with (root.parent / f".{root.name}.lock").open("w") as other:  # another open file, as another process has
+            try:
+                fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                held.append(False)
+            except BlockingIOError:
+                held.append(True)
+        yield
+
+    monkeypatch.setattr(delta_tables, "crash_while_writing", look)
+    root.parent.mkdir(parents=True)
+    delta_tables.append_once(rows, settings, query="query", table="items", batch_id=0)
+
+    assert held == [True]
 
 
 def test_generation_stays_with_the_checkpoint(settings: Settings) -> None:

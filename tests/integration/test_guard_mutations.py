@@ -1,0 +1,68 @@
+"""Every guard is held by a test: switch the guard off, and the test that is named here turns red."""
+
+import contextlib
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pyspark.sql import SparkSession
+
+from afterclick.connectors import delta_tables, redis_store
+from afterclick.connectors.redis_store import RedisStore
+from afterclick.settings import Settings
+from integration import test_update_recommendations
+from integration.test_update_recommendations import store  # noqa: F401 - a fixture of the named test
+from unit import test_delta_tables
+
+RED = (AssertionError, pytest.fail.Exception)
+Patch = pytest.MonkeyPatch
+
+
+@contextlib.contextmanager
+def turns_red() -> Iterator[None]:
+    with pytest.raises(RED):
+        yield
+
+
+def test_without_the_table_lock_two_processes_commit_at_once(
+    spark: SparkSession, settings: Settings, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(delta_tables, "table_lock", lambda _: contextlib.nullcontext())
+
+    with turns_red():
+        test_delta_tables.test_append_once_holds_the_lock_of_the_table_while_it_commits(spark, settings, monkeypatch)
+
+
+def test_without_the_checkpoint_lock_a_second_copy_starts(
+    spark: SparkSession, settings: Settings, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(delta_tables, "_hold_checkpoint", lambda *_: None)
+
+    try:
+        with turns_red():
+            test_delta_tables.test_start_stream_refuses_when_another_process_holds_the_checkpoint(spark, settings)
+    finally:
+        for query in spark.streams.active:
+            query.stop()
+
+
+def test_without_transaction_versions_a_repeated_batch_is_stored_twice(
+    spark: SparkSession, settings: Settings, monkeypatch: Patch
+) -> None:
+    monkeypatch.setattr(delta_tables, "transaction_id", lambda *_: uuid.uuid4().hex)
+
+    with turns_red():
+        test_delta_tables.test_append_once_adds_nothing_when_repeated(spark, settings)
+
+
+def test_without_the_fence_an_old_driver_overwrites_a_list(
+    live: Settings,
+    store: RedisStore,  # noqa: F811 - the fixture
+    monkeypatch: Patch,
+) -> None:
+    fenced = [line for line in redis_store._WRITE_SCRIPT.splitlines() if "return -1" in line]  # noqa: SLF001
+    assert len(fenced) == 1
+    monkeypatch.setattr(redis_store, "_WRITE_SCRIPT", redis_store._WRITE_SCRIPT.replace(fenced[0], ""))  # noqa: SLF001
+
+    with turns_red():
+        test_update_recommendations.test_update_lists_leaves_a_later_writer_s_list_alone(live, store)
