@@ -1,18 +1,24 @@
 """Every guard is held by a test: switch the guard off, and the test that is named here turns red."""
 
 import contextlib
+import json
+import shutil
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from afterclick.connectors import delta_tables, redis_store
+from afterclick import event_fates
+from afterclick.connectors import accepted_events, delta_tables, redis_store
 from afterclick.connectors.redis_store import RedisStore
 from afterclick.settings import Settings
 from integration import test_update_recommendations
 from integration.test_update_recommendations import store  # noqa: F401 - a fixture of the named test
-from unit import test_delta_tables
+from unit import test_delta_tables, test_event_clock, test_ingest_events
 
 RED = (AssertionError, pytest.fail.Exception)
 Patch = pytest.MonkeyPatch
@@ -22,6 +28,46 @@ Patch = pytest.MonkeyPatch
 def turns_red() -> Iterator[None]:
     with pytest.raises(RED):
         yield
+
+
+def test_without_deduplication_a_redelivery_is_stored_twice(
+    spark: SparkSession, tables: Settings, monkeypatch: Patch
+) -> None:
+    def flag_nothing(flagged: DataFrame, *_: Any) -> DataFrame:
+        return flagged.withColumn("is_id_reused", F.lit(False))
+
+    monkeypatch.setattr(event_fates, "_flag_repeated", flag_nothing)
+    monkeypatch.setattr(event_fates, "_flag_known", flag_nothing)
+
+    with turns_red():
+        test_ingest_events.test_write_events_counts_a_redelivery_in_a_later_batch_as_duplicate(spark, tables)
+
+
+def test_without_the_future_rule_an_event_of_the_future_moves_the_watermark(
+    spark: SparkSession, settings: Settings, tmp_path: Path
+) -> None:
+    shutil.copytree(settings.conf_dir, tmp_path / "conf")
+    path = tmp_path / "conf" / "expectations" / "events.json"
+    suite = json.loads(path.read_text())
+    suite["expectations"] = [e for e in suite["expectations"] if e["meta"]["rule"] != "event_in_future"]
+    path.write_text(json.dumps(suite))
+
+    with turns_red():
+        test_event_clock.test_an_event_in_the_future_never_moves_the_watermark(
+            spark, settings.model_copy(update={"conf_dir": tmp_path / "conf"})
+        )
+
+
+def test_without_the_late_split_a_late_event_joins_the_others(
+    spark: SparkSession, tables: Settings, monkeypatch: Patch
+) -> None:
+    def never_late(checked: DataFrame, *_: Any, **__: Any) -> DataFrame:
+        return checked.withColumn("watermark_at", F.lit(None).cast("timestamp"))
+
+    monkeypatch.setattr(accepted_events, "with_watermark", never_late)
+
+    with turns_red():
+        test_ingest_events.test_write_events_puts_every_message_in_its_place(spark, tables)
 
 
 def test_without_the_table_lock_two_processes_commit_at_once(
