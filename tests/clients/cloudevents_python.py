@@ -13,7 +13,7 @@ encode = {"structured": to_structured, "binary": to_binary}[mode]
 
 def send(headers: object, body: object) -> None:
     """Post until answered 200: the SDK has no transport of its own."""
-    for _ in range(100):
+    for _ in range(400):
         try:
             answer = requests.post(f"{url}/v1/cloudevents", headers=headers, data=body, auth=(key, ""), timeout=20)
         except requests.ConnectionError:

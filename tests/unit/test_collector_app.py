@@ -253,7 +253,7 @@ def test_a_key_that_sends_too_fast_is_told_when_to_come_back(settings: Settings,
 
 PREFLIGHT = {
     "Access-Control-Request-Method": "POST",
-    "Access-Control-Request-Headers": "authorization, content-type, anonymousid, sentat, x-retry-count",
+    "Access-Control-Request-Headers": "authorization, content-type, anonymousid, sentat, x-retry-count, rsa-retry-reason",
 }
 
 

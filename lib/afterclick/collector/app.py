@@ -32,7 +32,6 @@ from afterclick.subject_directory import SubjectDirectory
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
 _BATCHES = frozenset({"batch", "b", "import"})
 _CLIENT_METRICS = "m"
-_HEADERS = ("authorization", "content-type", "content-encoding", "anonymousid", "sentat", "x-retry-count")
 
 
 def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime]) -> FastAPI:
@@ -68,7 +67,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         CORSMiddleware,
         allow_origins=rules.allowed_origins,
         allow_methods=("GET", "POST"),
-        allow_headers=_HEADERS,
+        allow_headers=("*",),  # clients add their own when they send again
         max_age=3600,
     )
     _add_ingest(app, Ingest(Parts(settings, sink, keys, people, clock, metrics, inspector)), rules)
