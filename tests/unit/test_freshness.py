@@ -42,7 +42,7 @@ def test_stream_counts_takes_a_repeated_batch_once() -> None:
     log = (
         "INFO sessions closed count=3 late=0 batch_id=1\nINFO sessions closed count=4 late=1 batch_id=2\n"
         "INFO sessions closed count=4 late=1 batch_id=2\n"
-        "INFO events stored events=9 quarantine=2 no_consent=0 duplicates=1 batch_id=0\n"
+        "INFO events stored events=9 late_events=0 quarantine=2 no_consent=0 duplicates=1 batch_id=0\n"
     )
 
     assert stream_counts(log) == {"sessions_closed": 7, "events_rejected": 2}
