@@ -5,7 +5,7 @@ PYTEST := $(PY) -m pytest
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
-.PHONY: audit help setup demo test check unit contract integration e2e golden lock bench quality
+.PHONY: audit nightly help setup demo test check unit contract integration e2e golden lock bench quality
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -48,6 +48,9 @@ lock: setup ## compile requirements/dev.lock from setup.py
 
 audit: setup ## known vulnerabilities of the locked packages, and the list of jars; for a nightly run
 	@scripts/audit.sh
+
+nightly: setup audit ## hostile clients and both OpenAPI documents fuzzed; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases
+	AFTERCLICK_NIGHTLY=1 $(PYTEST) tests/integration/test_hostile_clients.py tests/integration/test_openapi_fuzzed.py $(ARGS)
 
 bench: setup ## one benchmark; NAME=freshness
 	.venv/bin/afterclick bench $(or $(NAME),freshness) --json
