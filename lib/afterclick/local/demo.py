@@ -177,12 +177,14 @@ def recount(settings: Settings) -> dict[str, int]:
             for n in ("events", "late_events", "quarantine", "sessions", "ledger")
         }
         ours = f"topic = '{settings.kafka.events_topic}'"
+        late = tables["late_events"].select("event_id")
+        accepted = tables["events"].where(ours).select("event_id").unionAll(late)
         ledger = tables["ledger"].where("query = 'ingest_events'")
         sums = ledger.selectExpr("sum(no_consent)", "sum(duplicates)", "sum(consumed)").first() or (0, 0, 0)
         return {
-            "events_in_delta": tables["events"].where(ours).count(),
-            "distinct_events_in_delta": tables["events"].where(ours).select("event_id").distinct().count(),
-            "events_late": tables["late_events"].count(),
+            "events_in_delta": accepted.count(),
+            "distinct_events_in_delta": accepted.distinct().count(),
+            "events_late": late.count(),  # of them
             "events_in_quarantine": tables["quarantine"].where(ours).count(),
             "without_consent_in_stream": int(sums[0] or 0),
             "duplicates": int(sums[1] or 0),
