@@ -15,6 +15,7 @@ from afterclick.commands import (
     collector,
     demo,
     evaluate,
+    faults,
     history,
     items,
     keys,
@@ -40,6 +41,8 @@ keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests."
 app.add_typer(keys_app, name="keys")
 ledger_app = typer.Typer(help="Where every message went.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+faults_app = typer.Typer(help="Kill processes under load and account for every event.", no_args_is_help=True)
+app.add_typer(faults_app, name="faults")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -62,6 +65,12 @@ keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)
 keys_app.command()(keys.revoke)
 ledger_app.command("check")(ledger.check)
+faults_app.command()(faults.run)
+
+
+@faults_app.callback()
+def _faults() -> None:
+    """Keep ``run`` a command of its own: typer would take a single one for the program itself."""
 
 
 @app.command()
