@@ -16,6 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
+from afterclick.connectors.kept_out import drop_kept_out, open_kept_out
 from afterclick.consent_filter import has_consent
 from afterclick.events import decode_events, select_events
 from afterclick.job_metrics import job_metrics
@@ -60,13 +61,15 @@ def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> No
     1. late events, 2. closed sessions: Delta skips what a crashed attempt already committed.
     """
     batch.persist()
+    received_ms = "unix_millis(coalesce(received_at, started_at))"
+    allowed = drop_kept_out(batch, open_kept_out(settings), Purpose.ANALYTICS, received_ms)
     try:
-        late = batch.where("is_late").withColumn("batch_id", F.lit(batch_id).cast("long"))
+        late = allowed.where("is_late").withColumn("batch_id", F.lit(batch_id).cast("long"))
         parts = {
             "late_events": late.select(*LATE_EVENT.names),
-            "sessions": batch.where("NOT is_late").select(*SESSION.names),
+            "sessions": allowed.where("NOT is_late").select(*SESSION.names),
         }
-        counts = {row.is_late: row["count"] for row in batch.groupBy("is_late").count().collect()}  # at most two rows
+        counts = {row.is_late: row["count"] for row in allowed.groupBy("is_late").count().collect()}  # at most two rows
         for table, rows in parts.items():
             if counts.get(table == "late_events"):
                 delta_tables.append_once(rows, settings, query=QUERY, table=table, batch_id=batch_id)

@@ -17,6 +17,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
+from afterclick.connectors.kept_out import open_kept_out, withdraw_consent
 from afterclick.event_fates import FATES, count_fates, flag_fates, ledger_row, select_fate, select_quarantined
 from afterclick.events import decode_events, select_events
 from afterclick.job_metrics import job_metrics
@@ -52,7 +53,10 @@ def write_events(batch: DataFrame, batch_id: int, *, settings: Settings, query: 
     Repeated event ids are found by their other Kafka position, so a replayed batch is no duplicate of itself.
     """
     batch.persist()  # read and decoded once: the fates look at it twice
-    fates = flag_fates(batch, known=delta_tables.read_table(batch.sparkSession, settings, "events"), settings=settings)
+    checked = withdraw_consent(batch, open_kept_out(settings))
+    fates = flag_fates(
+        checked, known=delta_tables.read_table(batch.sparkSession, settings, "events"), settings=settings
+    )
     fates.persist()
     try:
         counts = count_fates(fates)

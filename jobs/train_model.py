@@ -14,11 +14,13 @@ from datetime import UTC, datetime
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables, model_registry
+from afterclick.connectors.kept_out import drop_kept_out, open_kept_out
 from afterclick.interactions import distinct_interactions, select_interactions, weigh_interactions
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
 from afterclick.source_training import add_sources
 from afterclick.training import train
+from afterclick.vocabulary import Purpose
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def train_champion(spark: SparkSession, settings: Settings) -> str:
     """Train on everything in ``events`` and return the new version; streams switch when the cache is warm."""
     events = delta_tables.read_table(spark, settings, "events")
-    interactions = select_interactions(events)
+    kept_out = open_kept_out(settings)
+    interactions = drop_kept_out(select_interactions(events), kept_out, Purpose.PERSONALISATION, "received_ms")
     weights = weigh_interactions(interactions, settings.recommendations.event_weights)
     now = datetime.now(UTC)
     training = train(

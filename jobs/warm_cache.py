@@ -16,11 +16,13 @@ from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from afterclick.connectors import delta_tables, model_registry, redis_store
+from afterclick.connectors.kept_out import drop_kept_out, open_kept_out
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
 from afterclick.list_updates import total, update_spread
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
+from afterclick.vocabulary import Purpose
 
 logger = logging.getLogger(__name__)
 
@@ -43,9 +45,9 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
     version = version or model_registry.champion_version(model_registry.open_registry(settings), settings)
     recommender = read_recommender(settings, version)
     store = redis_store.connect(settings.redis)
-    recent = keep_recent(
-        select_interactions(delta_tables.read_table(spark, settings, "events")), settings.recommendations.history_length
-    )
+    interactions = select_interactions(delta_tables.read_table(spark, settings, "events"))
+    allowed = drop_kept_out(interactions, open_kept_out(settings), Purpose.PERSONALISATION, "received_ms")
+    recent = keep_recent(allowed, settings.recommendations.history_length)
     people = total(update_spread(recent, settings=settings, version=version))["written"]
     store.write_popular(recommender.popular(int(time.time() * 1000)))
     store.switch_version(version)

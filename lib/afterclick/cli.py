@@ -22,6 +22,7 @@ from afterclick.commands import (
     serving,
     sessionize,
     stack,
+    subjects,
 )
 from afterclick.errors import AfterclickError
 
@@ -54,6 +55,10 @@ items_app.command()(items.withdraw)
 items_app.command()(items.restore)
 items_app.command("list")(items.list_withdrawn)
 model_app.command("list")(model.list_models)
+subjects_app = typer.Typer(help="People: consent, erasure with receipts, export.", no_args_is_help=True)
+app.add_typer(subjects_app, name="subjects")
+for command in (subjects.consent, subjects.erase, subjects.receipt, subjects.export, subjects.canary, subjects.audit):
+    subjects_app.command()(command)
 keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)

@@ -96,8 +96,8 @@ def test_a_withdrawal_stands_until_a_new_grant_and_waits_for_the_cache(store: Su
         (subject_id, "analytics", True)
     ]
     withdrawn_ms = rows(store, WITHDRAWALS)[0]["withdrawn_ms"]
-    store.mark_cleared(store.uncleared()[subject_id])
-    assert store.uncleared() == {}
+    store.mark_followed([row.number for row in store.unfollowed()])
+    assert store.unfollowed() == []
 
     store.admit([Claim(ADA, {"analytics": True}, 3)])
 

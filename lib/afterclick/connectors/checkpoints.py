@@ -5,6 +5,9 @@ from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
 
+from afterclick.kafka_security import client_options
+from afterclick.setting_sections import KafkaSettings
+
 Offsets = dict[int, int]
 
 
@@ -21,6 +24,26 @@ def committed_offsets(checkpoint: Path, topic: str) -> Offsets:
         return {}
     source = (checkpoint / "offsets" / str(max(committed))).read_text(encoding="utf-8").splitlines()[-1]
     return {int(partition): offset for partition, offset in json.loads(source)[topic].items()}
+
+
+def first_times(kafka: KafkaSettings) -> dict[int, int | None]:
+    """Return when the oldest message of each partition was written, in milliseconds; None where there is none."""
+    consumer = KafkaConsumer(**client_options(kafka), consumer_timeout_ms=3_000)
+    try:
+        positions = [
+            TopicPartition(kafka.events_topic, n) for n in consumer.partitions_for_topic(kafka.events_topic) or ()
+        ]
+        begin, end = consumer.beginning_offsets(positions), consumer.end_offsets(positions)
+        found: dict[int, int | None] = {}
+        for position in positions:
+            found[position.partition] = None
+            if begin[position] < end[position]:
+                consumer.assign([position])
+                consumer.seek(position, begin[position])
+                found[position.partition] = int(next(consumer).timestamp)
+        return found
+    finally:
+        consumer.close()
 
 
 def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:

@@ -57,8 +57,17 @@ def ensure_tables(spark: SparkSession, settings: Settings) -> None:
         builder = DeltaTable.createIfNotExists(spark).location(path).addColumns(schema)
         if table in _PARTITIONED_BY:
             builder = builder.partitionedBy(_PARTITIONED_BY[table])
+        for name, value in _properties(schema).items():
+            builder = builder.property(name, value)
         with table_lock(path):
             builder.execute()
+
+
+def _properties(schema: StructType) -> dict[str, str]:
+    """Return deletion vectors for erasure, and a log without text: its statistics would keep erased people's ids."""
+    kinds = ("timestamp", "date", "bigint", "int", "double", "boolean")
+    counted = ",".join(field.name for field in schema if field.dataType.simpleString() in kinds)
+    return {"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": counted}
 
 
 def read_table(spark: SparkSession, settings: Settings, table: str) -> DataFrame:

@@ -82,6 +82,21 @@ def champion_version(client: MlflowClient, settings: Settings) -> str:
         raise ModelNotFoundError(message) from error
 
 
+def champion_created_ms(client: MlflowClient, settings: Settings) -> int:
+    """Return when the champion was registered, in milliseconds since the epoch.
+
+    Raises
+    ------
+    ModelNotFoundError
+        If no version has the alias.
+    """
+    try:
+        return int(client.get_model_version_by_alias(settings.model.name, CHAMPION).creation_timestamp)
+    except MlflowException as error:
+        message = f"model {settings.model.name} has no champion: run the job train_model first ({error.message})"
+        raise ModelNotFoundError(message) from error
+
+
 def list_versions(client: MlflowClient, settings: Settings) -> list[dict[str, Any]]:
     """Return all registered versions, newest first."""
     found = client.search_model_versions(f"name = '{settings.model.name}'")

@@ -28,7 +28,7 @@ class Admission:
     """One transaction: what it has read, and what it will write at its end."""
 
     connection: sa.Connection
-    keyring: PseudonymKeys
+    keys: PseudonymKeys
     now_ms: int
     is_writing: bool
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # identifiers by lookup under the active key
@@ -51,16 +51,16 @@ class Admission:
         wanted = {hashed: (key_id, one) for one in set(identifiers) for key_id, hashed in self._lookups(one)}
         for row in self._select(IDENTIFIERS.c.lookup, list(wanted)):
             key_id, identifier = wanted[row.lookup]
-            active = self.keyring.lookup(identifier)
-            if key_id != self.keyring.active_id and self.is_writing:
+            active = self.keys.lookup(identifier)
+            if key_id != self.keys.active_id and self.is_writing:
                 moved = sa.update(IDENTIFIERS).where(IDENTIFIERS.c.lookup == row.lookup)
-                self.connection.execute(moved.values(lookup=active, key_id=self.keyring.active_id))
+                self.connection.execute(moved.values(lookup=active, key_id=self.keys.active_id))
             self.rows[active] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
         self._read_owners({row["owner"] for row in self.rows.values()})
         unknown = [hashed for hashed, (_, identifier) in wanted.items() if self._row(identifier) is None]
-        erased = {hidden: hashed for hashed in unknown for hidden in self.keyring.suppressions(hashed)}
+        erased = {hidden: hashed for hashed in unknown for hidden in self.keys.suppressions(hashed)}
         for row in self._select(SUPPRESSIONS.c.hash, list(erased)):
-            self.suppressed[self.keyring.lookup(wanted[erased[row.hash]][1])] = row.suppressed_ms
+            self.suppressed[self.keys.lookup(wanted[erased[row.hash]][1])] = row.suppressed_ms
 
     def person(self, identifier: RawId) -> Person | None:
         """Return a person that was read."""
@@ -72,7 +72,7 @@ class Admission:
 
     def _admit(self, claim: Claim) -> Person | None:
         if self._row(claim.identifier) is None:
-            erased_ms = self.suppressed.get(self.keyring.lookup(claim.identifier), 0)
+            erased_ms = self.suppressed.get(self.keys.lookup(claim.identifier), 0)
             is_worth_keeping = any(claim.consent.values()) or claim.source in EXPRESS_SOURCES
             if not is_worth_keeping or claim.at_ms <= erased_ms:
                 return None
@@ -112,13 +112,13 @@ class Admission:
         for subject_id in subject_ids:
             at = withdrawn.get(subject_id, 0) if granted else self.now_ms
             row = {"subject_id": subject_id, "purpose": purpose, "withdrawn_ms": at, "is_standing": not granted}
-            self.new[WITHDRAWALS].append({**row, "is_cleared": False})
+            self.new[WITHDRAWALS].append({**row, "is_followed": False})
 
     def _join(self, owner: str, other: RawId) -> None:
         """Make an anonymous id this person's, unless it is already a known user's."""
         row = self._row(other)
         if row is None:
-            erased_ms = self.suppressed.get(self.keyring.lookup(other), 0)
+            erased_ms = self.suppressed.get(self.keys.lookup(other), 0)
             self._link(other, owner, erased_ms)
             return
         former = row["owner"]
@@ -148,10 +148,10 @@ class Admission:
         return owner
 
     def _link(self, identifier: RawId, owner: str, not_before_ms: int) -> None:
-        lookup = self.keyring.lookup(identifier)
+        lookup = self.keys.lookup(identifier)
         row: dict[str, Any] = {
             "lookup": lookup,
-            "key_id": self.keyring.active_id,
+            "key_id": self.keys.active_id,
             "kind": identifier.kind,
             "owner": owner,
         }
@@ -175,7 +175,7 @@ class Admission:
         return found
 
     def _row(self, identifier: RawId) -> dict[str, Any] | None:
-        return self.rows.get(self.keyring.lookup(identifier))
+        return self.rows.get(self.keys.lookup(identifier))
 
     def _lookups(self, identifier: RawId) -> Iterable[tuple[str, str]]:
-        return self.keyring.lookups(identifier).items()
+        return self.keys.lookups(identifier).items()

@@ -5,10 +5,10 @@ One transaction a batch of messages (`admit`); the services keep people they hav
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -24,8 +24,8 @@ _ATTEMPTS = 5
 
 def open_subject_store(settings: Settings) -> "SubjectStore":
     """Return the store of an installation; it connects at the first command, one connection pool a process."""
-    keyring = PseudonymKeys.of(settings.privacy.pseudonym_key, *settings.privacy.previous_pseudonym_keys)
-    return SubjectStore(_engine(settings.privacy.subject_store.get_secret_value()), keyring)
+    keys = PseudonymKeys.of(settings.privacy.pseudonym_key, *settings.privacy.previous_pseudonym_keys)
+    return SubjectStore(_engine(settings.privacy.subject_store.get_secret_value()), keys)
 
 
 @lru_cache(maxsize=4)
@@ -36,8 +36,8 @@ def _engine(url: str) -> sa.Engine:
 class SubjectStore:
     """Commands on people."""
 
-    def __init__(self, engine: sa.Engine, keyring: PseudonymKeys, clock: Callable[[], float] = time.time) -> None:
-        self.keyring = keyring
+    def __init__(self, engine: sa.Engine, keys: PseudonymKeys, clock: Callable[[], float] = time.time) -> None:
+        self.keys = keys
         self._engine = engine
         self._clock = clock
         self._has_tables = False
@@ -58,7 +58,7 @@ class SubjectStore:
         for attempt in range(_ATTEMPTS):
             try:
                 with self.writing() as connection:
-                    return Admission(connection, self.keyring, self.now_ms(), is_writing=True).admit(claims)
+                    return Admission(connection, self.keys, self.now_ms(), is_writing=True).admit(claims)
             except IntegrityError:  # another process admitted the same person at the same moment
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -67,7 +67,7 @@ class SubjectStore:
     def find(self, identifier: RawId) -> Person | None:
         """Return a known person."""
         with self.reading() as connection:
-            admission = Admission(connection, self.keyring, self.now_ms(), is_writing=False)
+            admission = Admission(connection, self.keys, self.now_ms(), is_writing=False)
             admission.read([identifier])
             return admission.person(identifier)
 
@@ -88,19 +88,22 @@ class SubjectStore:
         with self.reading() as connection:
             return int(connection.execute(sa.select(sa.func.max(CHANGES.c.number))).scalar() or 0)
 
-    def uncleared(self) -> dict[str, list[int]]:
-        """Return subjects whose change of consent the cache has not followed, with the entries' numbers."""
-        found: dict[str, list[int]] = defaultdict(list)
+    def unfollowed(self) -> Sequence[sa.Row[Any]]:
+        """Return the withdrawals, standing or lifted, that the cache has not followed."""
         with self.reading() as connection:
-            for row in connection.execute(sa.select(WITHDRAWALS).where(~WITHDRAWALS.c.is_cleared)):
-                found[row.subject_id].append(row.number)
-        return found
+            return connection.execute(sa.select(WITHDRAWALS).where(~WITHDRAWALS.c.is_followed)).all()
 
-    def mark_cleared(self, numbers: Iterable[int]) -> None:
+    def mark_followed(self, numbers: Iterable[int]) -> None:
         """Note that the cache has followed."""
         with self.writing() as connection:
-            cleared = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
-            connection.execute(cleared.values(is_cleared=True))
+            followed = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
+            connection.execute(followed.values(is_followed=True))
+
+    def compact(self) -> None:
+        """Have SQLite move its write-ahead log into the database: it holds what was deleted."""
+        if self._engine.dialect.name == "sqlite":
+            with self.reading() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

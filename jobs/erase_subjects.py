@@ -1,0 +1,45 @@
+"""Erasure requests -> nothing left of the people, store by store, with receipts.
+
+Reads       subject store: requests and receipts
+Writes      all personal tables, Redis, receipts
+Repeating   safe at any point: each step is done until its receipt says so
+"""
+
+import logging
+import sys
+from collections.abc import Sequence
+
+from pyspark.sql import SparkSession
+
+from afterclick.connectors.erasure_store import ErasureStore
+from afterclick.connectors.subject_store import open_subject_store
+from afterclick.erasure import advance
+from afterclick.job_runner import job_context
+from afterclick.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Advance every request that is not finished."""
+    with job_context("erase_subjects", argv) as (spark, settings):
+        erase_pending(spark, settings)
+    return 0
+
+
+def erase_pending(spark: SparkSession, settings: Settings) -> int:
+    """Advance every request with a store that is not clean; returns the number of those left."""
+    store = ErasureStore(open_subject_store(settings))
+    left = 0
+    for erasure in store.read():
+        known = store.receipts(erasure.erasure_id).values()
+        if erasure.subject_ids or any(receipt.clean_ms is None for receipt in known):
+            receipts = advance(spark, settings, erasure)
+            waiting = [receipt.store for receipt in receipts if receipt.clean_ms is None]
+            left += bool(waiting)
+            logger.info("erasure advanced id=%s waiting=%s", erasure.erasure_id, ",".join(waiting) or "none")
+    return left
+
+
+if __name__ == "__main__":
+    sys.exit(main())
