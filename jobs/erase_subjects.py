@@ -1,4 +1,4 @@
-"""Erasure requests -> nothing left of the people, store by store, with receipts.
+"""Erasure requests -> nothing left of the people, store by store, with receipts; withdrawn people's rows go too.
 
 Reads       subject store: requests and receipts
 Writes      all personal tables, Redis, receipts
@@ -11,11 +11,13 @@ from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
 
+from afterclick.connectors.delta_erasure import delete_people, personal_tables
 from afterclick.connectors.erasure_store import ErasureStore
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.erasure import advance
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
+from afterclick.vocabulary import Purpose
 
 logger = logging.getLogger(__name__)
 
@@ -23,8 +25,24 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Advance every request that is not finished."""
     with job_context("erase_subjects", argv) as (spark, settings):
+        remove_withdrawn(spark, settings)
         erase_pending(spark, settings)
     return 0
+
+
+def remove_withdrawn(spark: SparkSession, settings: Settings) -> int:
+    """Delete the rows of people who withdrew from analytics; their old files go with the tables' next vacuum.
+
+    1. the tables, 2. the note that it is done.
+    """
+    store = open_subject_store(settings)
+    waiting = store.unremoved(Purpose.ANALYTICS)
+    subject_ids = sorted({row.subject_id for row in waiting})
+    for table in personal_tables() if waiting else ():
+        delete_people(spark, settings, table, subject_ids)
+    store.mark_removed([row.number for row in waiting])
+    logger.info("withdrawn people removed from tables count=%d", len(subject_ids))
+    return len(subject_ids)
 
 
 def erase_pending(spark: SparkSession, settings: Settings) -> int:

@@ -32,7 +32,10 @@ _DECODABLE = (OSError, EOFError, ValueError, ZlibError, zipfile.BadZipFile, msgs
 def encodings(marker: str) -> set[bytes]:
     """Return how a marker may be written: raw, hexadecimal, URL-encoded, and base64 at each of three alignments."""
     raw = marker.encode()
-    found = {raw, raw.hex().encode(), raw.hex().upper().encode(), quote(marker, safe="").encode()}
+    found = {raw, raw.hex().encode(), raw.hex().upper().encode()} | {
+        quote(marker).encode(),
+        quote(marker, safe="").encode(),
+    }
     found.add("".join(f"%{byte:02X}" for byte in raw).encode())
     for shift in range(3):
         coded = base64.b64encode(bytes(shift) + raw)

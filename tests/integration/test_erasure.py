@@ -222,6 +222,10 @@ def test_withdrawn_people_are_in_no_table_and_no_training_set_when_events_are_re
     assert {(row.subject_id, tuple(row.consent)) for row in events} == {(people["ada"].subject_id, ("analytics",))}
     refused = delta_tables.read_table(spark, erasing, "quarantine").where("query = 'after'").collect()
     assert {people["bob"].subject_id.encode() in bytes(row.raw_value) for row in refused} == {False}
+    assert erase_subjects.remove_withdrawn(spark, erasing) == 1
+    assert erase_subjects.remove_withdrawn(spark, erasing) == 0
+    left = fingerprint(spark, erasing, people["bob"])
+    assert not any(rows for table, rows in left.items() if table != "redis")
     with pytest.MonkeyPatch.context() as patch:
         asked: list[pa.Table] = []
 

@@ -27,13 +27,10 @@ def test_base64_is_found_at_every_alignment(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     "written",
     [MARKER.encode(), MARKER.encode().hex().encode(), quote(MARKER).encode(), quote(MARKER, safe="").encode()],
-    ids=["raw", "hex", "url_lazy", "url"],
+    ids=["raw", "hex", "url_with_slashes", "url"],
 )
 def test_other_codings_are_found(written: bytes) -> None:
-    if written == quote(MARKER).encode():
-        assert _pattern([MARKER.replace("/", "-")]).search(written.replace(b"/", b"-"))
-    else:
-        assert _pattern([MARKER]).search(written)
+    assert _pattern([MARKER]).search(b"before " + written + b" after")
 
 
 def test_another_person_s_marker_is_not_found() -> None:
@@ -55,11 +52,10 @@ def test_compressed_files_are_decoded(tmp_path: Path, kind: str) -> None:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("part", MARKER * 40)
 
-    raw, decoded = _file_contents(file)
+    _, decoded = _file_contents(file)
 
     pattern = _pattern([MARKER if kind != "parquet" else "canary-5f0c"])
     assert pattern.search(decoded)
-    assert not _pattern([MARKER * 2]).search(raw)
 
 
 def test_a_damaged_file_is_searched_raw(tmp_path: Path) -> None:

@@ -112,7 +112,7 @@ class Admission:
         for subject_id in subject_ids:
             at = withdrawn.get(subject_id, 0) if granted else self.now_ms
             row = {"subject_id": subject_id, "purpose": purpose, "withdrawn_ms": at, "is_standing": not granted}
-            self.new[WITHDRAWALS].append({**row, "is_followed": False})
+            self.new[WITHDRAWALS].append({**row, "is_followed": False, "is_removed": False})
 
     def _join(self, owner: str, other: RawId) -> None:
         """Make an anonymous id this person's, unless it is already a known user's."""

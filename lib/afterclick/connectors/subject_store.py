@@ -95,9 +95,22 @@ class SubjectStore:
 
     def mark_followed(self, numbers: Iterable[int]) -> None:
         """Note that the cache has followed."""
+        self._mark(numbers, is_followed=True)
+
+    def unremoved(self, purpose: str) -> Sequence[sa.Row[Any]]:
+        """Return standing withdrawals of people whose rows are still in the tables."""
+        chosen = (WITHDRAWALS.c.purpose == purpose) & WITHDRAWALS.c.is_standing & ~WITHDRAWALS.c.is_removed
+        with self.reading() as connection:
+            return connection.execute(sa.select(WITHDRAWALS).where(chosen)).all()
+
+    def mark_removed(self, numbers: Iterable[int]) -> None:
+        """Note that no row is left in the tables."""
+        self._mark(numbers, is_removed=True)
+
+    def _mark(self, numbers: Iterable[int], **values: bool) -> None:
         with self.writing() as connection:
-            followed = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
-            connection.execute(followed.values(is_followed=True))
+            marked = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
+            connection.execute(marked.values(**values))
 
     def compact(self) -> None:
         """Have SQLite move its write-ahead log into the database: it holds what was deleted."""
