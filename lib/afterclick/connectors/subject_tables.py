@@ -61,7 +61,10 @@ WITHDRAWALS = _table(
     sa.Column("is_removed", sa.Boolean(), nullable=False),
     numbered=True,
 )
-"""What streams keep out: while standing everything, later what was received until then. `is_followed`: by the cache; `is_removed`: from the tables."""
+"""What streams keep out: while standing everything, later what was received until then.
+
+`is_followed`: by the cache; `is_removed`: from the tables.
+"""
 
 SUPPRESSIONS = _table(
     "suppressions",
