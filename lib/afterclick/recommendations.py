@@ -12,8 +12,10 @@ import numpy as np
 import pyarrow as pa
 
 from afterclick.connectors.redis_store import (
+    CLOSED,
     CONFLICT,
     FENCED,
+    NOBODY,
     WRITTEN,
     Fence,
     ListedItem,
@@ -96,7 +98,9 @@ def recompute_lists(
     StoreUnavailableError
         If Redis fails, or a history keeps changing under us.
     """
-    left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id in reasons}
+    histories = zip(reasons, store.read_histories(list(reasons)), strict=True)
+    # Who has no history does not allow one, or no longer.
+    left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id, history in histories if len(history.records)}
     return _write_all(left, reasons, recommender, store, length=length, fence=None, now_ms=now_ms)
 
 
@@ -132,7 +136,7 @@ def _write_all(
             lists = [
                 put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)
             ]
-        fences = [fence or history.fence for history in stored]
+        fences = [fence or (NOBODY if history.fence == CLOSED else history.fence) for history in stored]
         answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences)))
         counts = {answer: counts[answer] + answers.count(answer) for answer in counts}
         left = {n: left[n] for n, answer in zip(subjects, answers, strict=True) if answer == CONFLICT}

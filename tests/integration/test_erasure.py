@@ -24,10 +24,11 @@ from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
 from afterclick.consent_rules import Claim, Person
 from afterclick.events import decode_events
+from afterclick.list_updates import recompute_here
 from afterclick.models import save_model
 from afterclick.pseudonyms import RawId
 from afterclick.quality import flag_violations, read_suite
-from afterclick.recommendations import update_lists
+from afterclick.recommendations import Reason, update_lists
 from afterclick.schemas import TABLES
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
@@ -198,6 +199,7 @@ def test_fence_stops_a_batch_that_was_being_computed(erasing: Settings, people: 
 
     withdrawals.change_consent(erasing, ADA, {"personalisation": False}, source="api")
     list_of(erasing, people, ("item-9",))  # this process has not read the withdrawal yet
+    recompute_here({people["ada"].subject_id: Reason("left carts", "cart_abandonment", ("item-3",))}, settings=erasing)
 
     assert before.is_empty
     assert redis_store.connect(erasing.redis).read_list(people["ada"].subject_id)[1] is None

@@ -12,7 +12,7 @@ import numpy as np
 import redis
 
 from afterclick.connectors.redis_store import (
-    Fence,
+    CLOSED,
     StoredHistory,
     history_key,
     list_key,
@@ -25,7 +25,7 @@ from afterclick.histories import RECORD
 from afterclick.setting_sections import RedisSettings
 
 FENCE_SECONDS = 60
-_CLOSED = pack_history(StoredHistory(np.zeros(0, RECORD)), Fence(2**32 - 1, 0))
+_CLOSED = pack_history(StoredHistory(np.zeros(0, RECORD)), CLOSED)
 _PATIENCE_SECONDS = 5.0
 
 

@@ -39,12 +39,28 @@ class Admission:
 
     def admit(self, claims: Sequence[Claim]) -> list[Person | None]:
         """See `SubjectStore.admit`."""
-        self.read([identifier for claim in claims for identifier in (claim.identifier, *claim.also)])
+        self.read_claims(claims)
         people = [self._admit(claim) for claim in claims]
         for table in (SUBJECTS, IDENTIFIERS, CONSENTS, WITHDRAWALS, CHANGES):
             if self.new[table]:
                 self.connection.execute(sa.insert(table), self.new[table])
         return people
+
+    def is_news(self, claim: Claim) -> bool:
+        """Tell whether a message that was read says something to be written."""
+        row = self._row(claim.identifier)
+        if row is None:
+            return self._is_worth_keeping(claim)
+        others = [self._row(other) for other in claim.also]
+        if any(other is None or other["owner"] != row["owner"] for other in others):
+            return True
+        before = self.decisions[row["owner"]]
+        said = {p: Decision(granted, claim.at_ms, claim.source) for p, granted in claim.consent.items()}
+        return any(settle(before.get(purpose), new) is not before.get(purpose) for purpose, new in said.items())
+
+    def read_claims(self, claims: Sequence[Claim]) -> None:
+        """Read everybody whom messages name."""
+        self.read([identifier for claim in claims for identifier in (claim.identifier, *claim.also)])
 
     def read(self, identifiers: Iterable[RawId]) -> None:
         """Read identifiers with their people, and whether the unknown ones were erased."""
@@ -72,17 +88,22 @@ class Admission:
 
     def _admit(self, claim: Claim) -> Person | None:
         if self._row(claim.identifier) is None:
-            erased_ms = self.suppressed.get(self.keys.lookup(claim.identifier), 0)
-            is_worth_keeping = any(claim.consent.values()) or claim.source in EXPRESS_SOURCES
-            if not is_worth_keeping or claim.at_ms <= erased_ms:
+            if not self._is_worth_keeping(claim):
                 return None
-            self._link(claim.identifier, self._new_owner(), erased_ms)
+            self._link(claim.identifier, self._new_owner(), self._erased_ms(claim.identifier))
         owner = self._row(claim.identifier)["owner"]  # type: ignore[index]  # linked above
         for other in claim.also:
             self._join(owner, other)
         for purpose, granted in claim.consent.items():
             self._hear(owner, purpose, Decision(granted, min(claim.at_ms, self.now_ms), claim.source))
         return self.person(claim.identifier)
+
+    def _is_worth_keeping(self, claim: Claim) -> bool:
+        says_enough = any(claim.consent.values()) or claim.source in EXPRESS_SOURCES
+        return says_enough and claim.at_ms > self._erased_ms(claim.identifier)
+
+    def _erased_ms(self, identifier: RawId) -> int:
+        return self.suppressed.get(self.keys.lookup(identifier), 0)
 
     def _hear(self, owner: str, purpose: str, said: Decision) -> None:
         before = self.decisions[owner].get(purpose)
@@ -118,8 +139,7 @@ class Admission:
         """Make an anonymous id this person's, unless it is already a known user's."""
         row = self._row(other)
         if row is None:
-            erased_ms = self.suppressed.get(self.keys.lookup(other), 0)
-            self._link(other, owner, erased_ms)
+            self._link(other, owner, self._erased_ms(other))
             return
         former = row["owner"]
         kinds = [r["kind"] for r in self.new[IDENTIFIERS] if r["owner"] == former]
