@@ -51,6 +51,8 @@ class Admission:
         row = self._row(claim.identifier)
         if row is None:
             return self._is_worth_keeping(claim)
+        if row["key_id"] != self.keys.active_id:
+            return True
         others = [self._row(other) for other in claim.also]
         if any(other is None or other["owner"] != row["owner"] for other in others):
             return True
