@@ -65,7 +65,7 @@ def ensure_tables(spark: SparkSession, settings: Settings) -> None:
 
 def _properties(schema: StructType) -> dict[str, str]:
     """Return deletion vectors for erasure, and a log without text: its statistics would keep erased people's ids."""
-    kinds = ("timestamp", "date", "bigint", "int", "double", "boolean")
+    kinds = ("timestamp", "date", "bigint", "int", "double")
     counted = ",".join(field.name for field in schema if field.dataType.simpleString() in kinds)
     return {"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": counted}
 
