@@ -34,8 +34,10 @@ def _plant(settings: Settings, who: str) -> list[str]:
     batch = [{**shared, **one} for one in ({"type": "identify", "messageId": f"{message}-1"}, view, spoiled)]
     key = settings.collector.write_keys[0].get_secret_value()
     answer = httpx.post(f"{settings.collector.base_url}/v1/batch", json={"batch": batch}, auth=(key, ""), timeout=10)
-    person = open_subject_store(settings).find(RawId("user", user))
+    store = open_subject_store(settings)
+    person = store.find(RawId("user", user))
     if answer.status_code != httpx.codes.OK or person is None:
         told = f"the collector at {settings.collector.base_url} answered {answer.status_code}; is it up?"
         raise StoreUnavailableError(told)
-    return [*markers, person.subject_id]
+    hashed = [store.keys.lookup(RawId("user", user)), store.keys.lookup(RawId("anonymous", anonymous))]
+    return [*markers, *hashed, person.subject_id]

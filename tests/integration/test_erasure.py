@@ -8,11 +8,13 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
+import redis
 from fastapi.testclient import TestClient
 from kafka import KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.types import StructField
 
 from afterclick import erasure, subject_audit, withdrawals
 from afterclick.connectors import delta_tables, kept_out, model_registry, redis_store
@@ -21,9 +23,10 @@ from afterclick.connectors.erasure_store import Erasure, ErasureStore, Receipt
 from afterclick.connectors.kept_out import keep_allowed, open_kept_out
 from afterclick.connectors.redis_erasure import RedisEraser
 from afterclick.connectors.redis_store import Fence
+from afterclick.connectors.session_state import subjects_in_state
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
 from afterclick.consent_rules import Claim, Person
-from afterclick.events import decode_events
+from afterclick.events import decode_events, select_events
 from afterclick.list_updates import recompute_here
 from afterclick.models import save_model
 from afterclick.pseudonyms import RawId
@@ -32,9 +35,10 @@ from afterclick.recommendations import Reason, update_lists
 from afterclick.schemas import TABLES
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
+from afterclick.sessions import sessionize
 from afterclick.settings import Settings, load_settings
 from afterclick.subject_export import export_rows
-from builders import kafka_rows, make_message, make_model
+from builders import kafka_rows, make_message, make_model, subject
 from conftest import installation_variables
 from jobs import erase_subjects, ingest_events, train_model
 from jobs.ingest_events import write_events
@@ -103,15 +107,10 @@ def fill(spark: SparkSession, settings: Settings, people: dict[str, Person]) -> 
     for table, schema in {name: TABLES[name] for name in personal_tables()}.items():
         if table in {"events", "quarantine"}:
             continue
-        empty = spark.createDataFrame([tuple(None for _ in schema) for _ in people], _nullable(schema))
-        named = empty.withColumn("subject_id", F.element_at(F.array(*[F.lit(p.subject_id) for p in people.values()]),
-                                                            (F.monotonically_increasing_id() % 2 + 1).cast("int")))  # fmt: skip
-        defaults = {f.name: _default(f.dataType.simpleString()) for f in schema if f.name != "subject_id"}
-        filled = named.select(*[F.lit(defaults[n]).cast(schema[n].dataType).alias(n) if n != "subject_id" else n
-                                for n in schema.names])  # fmt: skip
-        spark.createDataFrame(filled.collect(), schema).coalesce(1).write.format("delta").mode("append").save(
-            delta_tables.table_path(settings, table)
-        )
+        named = spark.createDataFrame([(person.subject_id,) for person in people.values()], "subject_id string")
+        columns = [F.col("subject_id") if field.name == "subject_id" else _value(field) for field in schema]
+        rows = spark.createDataFrame(named.select(*columns).collect(), schema).coalesce(1)
+        rows.write.format("delta").mode("append").save(delta_tables.table_path(settings, table))
     producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers)
     for message in messages(people):
         producer.send(
@@ -119,19 +118,20 @@ def fill(spark: SparkSession, settings: Settings, people: dict[str, Person]) -> 
         )
     producer.flush()
     producer.close()
+    make_champion(settings, "v1")
     list_of(settings, people)
 
 
-def _nullable(schema: Any) -> Any:
-    return type(schema)([type(f)(f.name, f.dataType, True) for f in schema])
-
-
-def _default(kind: str) -> Any:
-    if kind in {"timestamp", "date"}:
-        return "2026-11-24"
-    if kind.startswith(("array", "struct", "map", "binary")):
-        return None
-    return "1"
+def _value(field: StructField) -> Column:
+    """Return something of the field's type; null where it may be."""
+    kind = field.dataType.simpleString()
+    if field.nullable:
+        value = F.lit(None)
+    elif kind.startswith("array"):
+        value = F.array()
+    else:
+        value = F.lit("2026-11-24" if kind in {"timestamp", "date"} else "1")
+    return value.cast(field.dataType).alias(field.name)
 
 
 def list_of(settings: Settings, people: dict[str, Person], items: tuple[str, ...] = ("item-1",)) -> None:
@@ -259,8 +259,9 @@ def test_erasure_killed_at_every_step_leaves_nothing_and_touches_nobody_else(
         "redis history",
     }
     assert people["bob"].subject_id not in json.dumps(exported, default=str)
-    markers = {"canary": [ADA.text, PHONE.text, people["ada"].subject_id, people["phone"].subject_id],
-               "control": [BOB.text, people["bob"].subject_id]}  # fmt: skip
+    lookup = open_subject_store(erasing).keys.lookup
+    markers = {"canary": [ADA.text, PHONE.text, lookup(ADA), lookup(PHONE), people["ada"].subject_id],
+               "control": [BOB.text, lookup(BOB), people["bob"].subject_id]}  # fmt: skip
     before = subject_audit.audit(erasing, **markers)
     assert all(before["stores"][store]["canary"] for store in ("tables", "redis", "kafka", "subject_store"))
 
@@ -289,6 +290,14 @@ def test_erasure_killed_at_every_step_leaves_nothing_and_touches_nobody_else(
     assert ErasureStore(open_subject_store(erasing)).read(request.erasure_id)[0].subject_ids == []
     told = subject_audit.audit(erasing, **markers)
     assert (told["erasure_hits"], told["is_void"]) == (0, False), told
+    assert not append_only_file_has(erasing, people["ada"].subject_id)
+    assert append_only_file_has(erasing, people["bob"].subject_id)
+
+
+def append_only_file_has(settings: Settings, subject_id: str) -> bool:
+    client = redis.Redis.from_url(settings.redis.url.get_secret_value(), protocol=2)
+    folder = Path(str(client.config_get("dir")["dir"]))
+    return any(subject_id.encode() in file.read_bytes() for file in folder.rglob("*") if file.is_file())
 
 
 def _sure_erasure(begun: Erasure | None) -> Erasure:
@@ -338,6 +347,26 @@ def let_time_pass(settings: Settings) -> None:
     topic = settings.kafka.events_topic
     admin.delete_records({TopicPartition(topic, n): -1 for n in range(2)})
     admin.close()
+    make_champion(settings, "v2")
+
+
+def make_champion(settings: Settings, version: str) -> None:
     client = model_registry.open_registry(settings)
-    registered = model_registry.register_model(client, settings, make_model(version="v2"), parameters={}, metrics={})
+    model = make_model(items=30, version=version)
+    registered = model_registry.register_model(client, settings, model, parameters={}, metrics={})
     model_registry.set_champion(client, settings, registered)
+
+
+def test_session_state_names_people_with_an_open_session(spark: SparkSession, settings: Settings) -> None:
+    delta_tables.ensure_tables(spark, settings)
+    events = settings.state_dir / "arriving"
+    rows = select_events(decode_events(kafka_rows(spark, [make_message(subject_id=subject("ada"))])))
+    rows.write.json(str(events))
+    arriving = spark.readStream.schema(rows.schema).json(str(events))
+    sessions = sessionize(arriving, gap_seconds=1800, watermark_minutes=10, shards=2)
+    checkpoint = settings.state_dir / "checkpoints" / "build_sessions"
+    query = sessions.writeStream.format("noop").option("checkpointLocation", str(checkpoint)).start()
+    query.processAllAvailable()
+    query.stop()
+
+    assert subjects_in_state(spark, checkpoint) == {subject("ada")}
