@@ -67,7 +67,8 @@ def _properties(schema: StructType) -> dict[str, str]:
     """Return deletion vectors for erasure, and a log without text: its statistics would keep erased people's ids."""
     kinds = ("timestamp", "date", "bigint", "int", "double")
     counted = ",".join(field.name for field in schema if field.dataType.simpleString() in kinds)
-    return {"delta.enableDeletionVectors": "true", "delta.dataSkippingStatsColumns": counted}
+    statistics = {"delta.dataSkippingStatsColumns": counted} if counted else {"delta.dataSkippingNumIndexedCols": "0"}
+    return {"delta.enableDeletionVectors": "true", **statistics}
 
 
 def read_table(spark: SparkSession, settings: Settings, table: str) -> DataFrame:
