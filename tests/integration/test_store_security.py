@@ -152,7 +152,7 @@ def test_neither_may_do_the_other_s_work_and_a_wrong_password_or_no_tls_does_not
     wrong = secured["collector"].model_copy(update={"password": SecretStr("guessed")})
     for options in (client_options(wrong), {"bootstrap_servers": wrong.bootstrap_servers}):
         with pytest.raises(KafkaError):
-            KafkaProducer(**options, api_version_auto_timeout_ms=3_000, max_block_ms=3_000).send("events", b"{}").get(3)
+            KafkaProducer(**options, bootstrap_timeout_ms=3_000, max_block_ms=3_000).send("events", b"{}").get(3)
 
 
 def test_passwords_are_masked(secured: dict[str, KafkaSettings]) -> None:
