@@ -23,6 +23,7 @@ from afterclick.commands import (
     serving,
     sessionize,
     stack,
+    triggers,
 )
 from afterclick.errors import AfterclickError
 
@@ -40,6 +41,8 @@ keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests."
 app.add_typer(keys_app, name="keys")
 ledger_app = typer.Typer(help="Where every message went.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+triggers_app = typer.Typer(help="Trigger rules.", no_args_is_help=True)
+app.add_typer(triggers_app, name="triggers")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -62,6 +65,7 @@ keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)
 keys_app.command()(keys.revoke)
 ledger_app.command("check")(ledger.check)
+triggers_app.command("replay")(triggers.replay)
 
 
 @app.command()
