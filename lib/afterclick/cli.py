@@ -62,6 +62,18 @@ keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)
 keys_app.command()(keys.revoke)
 ledger_app.command("check")(ledger.check)
+for _command in (
+    model.gate,
+    model.switch,
+    model.verify,
+    model.changes,
+    model.promote,
+    model.rollback,
+    model.alias,
+    model.drift,
+    model.diff,
+):
+    model_app.command()(_command)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from pyspark.sql.types import (
 
 from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
 from afterclick.schemas_fates import fields as _schema
+from afterclick.schemas_relevance import RELEVANCE
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
 LINE_ITEM = _schema(
@@ -188,6 +189,7 @@ ITEM = _schema(
 )
 
 TABLES: dict[str, StructType] = {
+    "relevance": RELEVANCE,
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,

@@ -23,9 +23,11 @@ from afterclick.setting_sections import (
     MetricsSettings,
     ModelSettings,
     PrivacySettings,
+    PromotionSettings,
     QualitySettings,
     RecommendationSettings,
     RedisSettings,
+    RelevanceSettings,
     Section,
     ServingSettings,
     SessionSettings,
@@ -61,6 +63,10 @@ class Settings(Section):
     """List rules."""
     model: ModelSettings
     """Training and registry."""
+    promotion: PromotionSettings = PromotionSettings()
+    """Gates and rolling back."""
+    relevance: RelevanceSettings = RelevanceSettings()
+    """Rules on live traffic."""
     collector: CollectorSettings = CollectorSettings()
     """The ingest service."""
     keys: KeySettings = KeySettings()
