@@ -10,8 +10,10 @@ from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables, redis_store
 from afterclick.connectors.redis_store import Fence, RedisStore
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.list_updates import recompute_here
 from afterclick.models import save_model
+from afterclick.pseudonyms import RawId
 from afterclick.recommendations import Reason, Recommender, update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
@@ -175,7 +177,9 @@ def test_warm_restores_histories_and_lists_identical_after_a_wipe(
         }
     )
     import_log(spark, live, log, digest="d", purposes=["analytics", "personalisation"])
-    people = [subject("ada"), subject("bob")]
+    known = [open_subject_store(live).find(RawId("user", name)) for name in ("ada", "bob")]
+    people = [person.subject_id for person in known if person]
+    assert len(people) == 2
 
     def content() -> list[Any]:
         histories = [history.records.tobytes() for history in store.read_histories(people)]
