@@ -17,7 +17,7 @@ from afterclick.pseudonyms import RawId
 from afterclick.recommendations import Reason, Recommender, update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
-from builders import make_model, subject
+from builders import make_model
 from jobs import update_recommendations, warm_cache
 from jobs.import_history import import_log
 
