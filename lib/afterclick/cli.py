@@ -20,6 +20,7 @@ from afterclick.commands import (
     keys,
     ledger,
     model,
+    quarantine,
     serving,
     sessionize,
     stack,
@@ -40,6 +41,8 @@ keys_app = typer.Typer(help="Keys of clients: write keys and keys for requests."
 app.add_typer(keys_app, name="keys")
 ledger_app = typer.Typer(help="Where every message went.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
+quarantine_app = typer.Typer(help="Refused messages: why, and how to take them in.", no_args_is_help=True)
+app.add_typer(quarantine_app, name="quarantine")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -62,6 +65,9 @@ keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)
 keys_app.command()(keys.revoke)
 ledger_app.command("check")(ledger.check)
+quarantine_app.command("list")(quarantine.list_reasons)
+quarantine_app.command()(quarantine.inspect)
+quarantine_app.command()(quarantine.replay)
 
 
 @app.command()

@@ -34,7 +34,7 @@ ORIGIN = (
 
 # One refused message with every reason and the expectation behind it. Unique: (`topic`, `kafka_partition`,
 # `kafka_offset`) for messages from Kafka and for events refused by `afterclick import` alike (see EVENT).
-# `replayed_at` and `replay_fate` are null until a repaired copy was taken in.
+# `replayed_at` and `replay_fate` are null until a repaired copy was taken in (`jobs/replay_quarantine.py`).
 QUARANTINED_EVENT = fields(
     ("reasons", ArrayType(StringType()), False),
     ("failed_expectations", ArrayType(StringType()), True),

@@ -75,6 +75,8 @@ class QualitySettings(Section):
 
     sample_rows: int | None = Field(default=1_000, ge=0)
     """About how many rows of each ingest batch Great Expectations looks at; null for all, 0 for none."""
+    data_docs: Path = Path("data_docs")
+    """Folder for the HTML that jobs/validate_tables.py writes."""
 
 
 class SessionSettings(Section):

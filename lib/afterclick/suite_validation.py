@@ -1,4 +1,4 @@
-"""Great Expectations itself on a sample of each ingest batch.
+"""Great Expectations itself on the suites: a sample of each ingest batch, and whole tables with Data Docs.
 
 The compiled rules (`quality`) judge every row; here the library they were compiled from judges again, and any
 difference stops the job: a rule that silently finds nothing would let everything through.
@@ -6,16 +6,18 @@ difference stops the job: a rule that silently finds nothing would let everythin
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from afterclick.errors import ExpectationError
-from afterclick.quality import Suite, with_checks
+from afterclick.quality import Suite, failure, with_checks
 
 logger = logging.getLogger(__name__)
-_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}
+_RESULTS = {"result_format": "BASIC", "partial_unexpected_count": 0}  # counts only: no ids in documents
+_SITE = "afterclick"
 
 
 class SampleCheck:
@@ -62,18 +64,40 @@ class SampleCheck:
         return len(sample)
 
 
-def open_context() -> Any:
-    """Return a Great Expectations context in memory."""
+def open_context(docs: Path | None = None) -> Any:
+    """Return a Great Expectations context in memory; with a folder for Data Docs when one is given."""
     import great_expectations as gx  # noqa: PLC0415 - takes seconds and 100 MB: only where it judges
 
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
+    if docs:
+        store = {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs.resolve())}
+        index = {"class_name": "DefaultSiteIndexBuilder"}
+        site = {"class_name": "SiteBuilder", "store_backend": store, "site_index_builder": index}
+        context.add_data_docs_site(_SITE, site)
     return context
 
 
 def validate(batch: Any, suite: Suite) -> Any:
     """Validate a batch of Great Expectations with a suite."""
     return batch.validate(as_expectations(suite), result_format=_RESULTS)
+
+
+def validate_table(context: Any, table: DataFrame, suite: Suite) -> Any:
+    """Validate a table on Spark, keep the result for the context's Data Docs, and return it."""
+    import great_expectations as gx  # noqa: PLC0415 - takes seconds and 100 MB: only where it judges
+
+    source = context.data_sources.add_or_update_spark(suite.name, persist=False)
+    whole = source.add_dataframe_asset(suite.name).add_batch_definition_whole_dataframe("whole")
+    expectations = context.suites.add_or_update(as_expectations(suite))
+    definition = gx.ValidationDefinition(name=suite.name, data=whole, suite=expectations)
+    checkpoint = gx.Checkpoint(
+        name=suite.name,
+        validation_definitions=[context.validation_definitions.add_or_update(definition)],
+        result_format=_RESULTS,
+    )
+    run = context.checkpoints.add_or_update(checkpoint).run(batch_parameters={"dataframe": table})
+    return next(iter(run.run_results.values()))
 
 
 def as_expectations(suite: Suite) -> Any:
@@ -120,6 +144,14 @@ def compare_counts(suite: Suite, ours: Mapping[str, int], theirs: Mapping[str, i
             f"{'; '.join(differences)}. The rules in quality.py or the library's version are at fault; do not go on."
         )
         raise ExpectationError(message)
+
+
+def count_failures(table: DataFrame, suite: Suite) -> dict[str, int]:
+    """Return the failures that the compiled row rules count, by rule, in one pass."""
+    if not suite.rules:
+        return {}
+    counts = table.agg(*[F.count_if(failure(rule)).alias(rule.name) for rule in suite.rules]).first()
+    return counts.asDict() if counts else {}
 
 
 def _has_raised(info: Mapping[str, Any]) -> bool:

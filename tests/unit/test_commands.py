@@ -47,6 +47,7 @@ def log(tmp_path: Path) -> Path:
             )
         ],
         ["ledger", "check"],
+        *[["quarantine", name] for name in ("list", "inspect", "replay")],
     ],
     ids=lambda command: " ".join(command) or "program",
 )
