@@ -5,7 +5,7 @@ PYTEST := $(PY) -m pytest
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
-.PHONY: audit nightly help setup demo test check unit contract integration e2e golden lock bench quality
+.PHONY: audit nightly help setup demo test check unit contract integration e2e faults golden lock bench quality
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ integration: setup ## real Kafka, Valkey, Delta, MLflow, Great Expectations
 
 e2e: setup ## from an HTTP post to the API's answer
 	$(PYTEST) tests/e2e $(ARGS)
+
+faults: setup ## 20,000 events, every crash point once, five kills of each target; all counts must be 0
+	.venv/bin/afterclick faults run --events 20000 --kills 5 --json $(ARGS)
 
 golden: setup ## rewrite tests/contract/golden; review the difference as code
 	AFTERCLICK_GOLDEN=1 $(PYTEST) tests/contract

@@ -15,6 +15,7 @@ from afterclick.commands import (
     collector,
     demo,
     evaluate,
+    faults,
     history,
     items,
     keys,
@@ -43,6 +44,8 @@ ledger_app = typer.Typer(help="Where every message went.", no_args_is_help=True)
 app.add_typer(ledger_app, name="ledger")
 quarantine_app = typer.Typer(help="Refused messages: why, and how to take them in.", no_args_is_help=True)
 app.add_typer(quarantine_app, name="quarantine")
+faults_app = typer.Typer(help="Kill processes under load and account for every event.", no_args_is_help=True)
+app.add_typer(faults_app, name="faults")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -68,6 +71,12 @@ ledger_app.command("check")(ledger.check)
 quarantine_app.command("list")(quarantine.list_reasons)
 quarantine_app.command()(quarantine.inspect)
 quarantine_app.command()(quarantine.replay)
+faults_app.command()(faults.run)
+
+
+@faults_app.callback()
+def _faults() -> None:
+    """Keep ``run`` a command of its own: typer would take a single one for the program itself."""
 
 
 @app.command()

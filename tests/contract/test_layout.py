@@ -78,6 +78,9 @@ COVERED_BY = {
     "diagnosis": "test_stack",
     "jars": "test_java",
 }
+COVERED_BY |= dict.fromkeys(
+    ("client", "compaction", "joins", "keeper", "rebuild", "run", "totals", "verdict", "watcher"), "test_faults"
+) | {"poison": "test_load"}
 # tests/clients holds other people's packages.
 TEST_FILES = [path for path in Path("tests").rglob("test_*.py") if "clients" not in path.parts]
 TESTS = {path.stem.removeprefix("test_") for path in TEST_FILES}

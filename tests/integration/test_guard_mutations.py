@@ -4,20 +4,23 @@ import contextlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi.testclient import TestClient
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from afterclick import event_fates
+from afterclick.collector import event_sink
 from afterclick.connectors import accepted_events, delta_tables, redis_store
 from afterclick.connectors.redis_store import RedisStore
 from afterclick.settings import Settings
-from integration import test_update_recommendations
-from integration.test_update_recommendations import store  # noqa: F401 - a fixture of the named test
+from integration import test_broker_outage, test_update_recommendations
+from integration.test_broker_outage import collector, start_broker  # noqa: F401 - fixtures of the named tests
+from integration.test_update_recommendations import store  # noqa: F401
 from unit import test_delta_tables, test_event_clock, test_ingest_events
 
 RED = (AssertionError, pytest.fail.Exception)
@@ -112,3 +115,20 @@ def test_without_the_fence_an_old_driver_overwrites_a_list(
 
     with turns_red():
         test_update_recommendations.test_update_lists_leaves_a_later_writer_s_list_alone(live, store)
+
+
+def test_without_waiting_for_the_report_the_collector_acknowledges_into_a_hanging_broker(
+    collector: TestClient,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    monkeypatch: Patch,
+) -> None:
+    begin: Callable[..., None] = event_sink._Reports.__init__  # noqa: SLF001
+
+    def report_at_once(self: Any, *args: Any) -> None:
+        begin(self, *args)
+        self._wake(None)
+
+    monkeypatch.setattr(event_sink._Reports, "__init__", report_at_once)  # noqa: SLF001
+
+    with turns_red():
+        test_broker_outage.test_collector_acknowledges_nothing_while_the_broker_hangs(collector, tmp_path)

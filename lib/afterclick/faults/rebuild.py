@@ -1,0 +1,104 @@
+"""Everything built once more from the first offset, elsewhere, and Redis from the tables after a wipe."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import redis
+from pyspark.sql import SparkSession
+
+from afterclick.connectors import redis_store
+from afterclick.connectors.checkpoints import committed_offsets, end_offsets
+from afterclick.connectors.delta_tables import stop_between_batches
+from afterclick.errors import LocalStackError
+from afterclick.settings import Settings
+
+_ROUNDING = 1e-4
+
+
+def elsewhere(settings: Settings, folder: Path) -> Settings:
+    """Return settings with tables and checkpoints of their own."""
+    storage = settings.storage.model_copy(
+        update={"tables": str(folder / "tables"), "checkpoints": str(folder / "checkpoints")}
+    )
+    return settings.model_copy(update={"storage": storage})
+
+
+def rebuild_tables(spark: SparkSession, settings: Settings, *, seconds: float) -> None:
+    """Run ingest and sessions from the first offset to the last."""
+    from jobs import build_sessions, ingest_events  # noqa: PLC0415 - jobs import connectors, we sit above
+
+    queries = [job.start(spark, settings) for job in (ingest_events, build_sessions)]
+    try:
+        wait_until_drained(settings, (ingest_events.QUERY, build_sessions.QUERY), seconds=seconds)
+    finally:
+        for query in queries:
+            stop_between_batches(query)
+    for query in queries:
+        if error := query.exception():
+            raise error
+
+
+def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds: float) -> None:
+    """Wait until the queries have committed every message, and the batch without data that closes sessions."""
+    topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
+    folders = [Path(settings.storage.checkpoints) / name for name in queries]
+    deadline, still_since, last = time.monotonic() + seconds, time.monotonic(), ""
+    calm = settings.streams.bulk_trigger_seconds + 5.0
+    while True:
+        state = str([last_commit(settings, folder.name) for folder in folders])
+        if state != last or any(_is_in_batch(folder) for folder in folders):
+            still_since, last = time.monotonic(), state
+        if time.monotonic() - still_since > calm:
+            end = end_offsets(servers, topic)
+            reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
+            if all(offsets == end for offsets in reached.values()):
+                return
+        if time.monotonic() > deadline:
+            message = f"{', '.join(queries)} did not reach the end of {topic} within {seconds:.0f} s; last {last}"
+            raise LocalStackError(message)
+        time.sleep(0.3)
+
+
+def last_commit(settings: Settings, query: str) -> int:
+    """Return the number of a query's newest committed batch, -1 before the first."""
+    return _newest(Path(settings.storage.checkpoints) / query / "commits")
+
+
+def _is_in_batch(checkpoint: Path) -> bool:
+    return _newest(checkpoint / "offsets") != _newest(checkpoint / "commits")
+
+
+def _newest(folder: Path) -> int:
+    return max((int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()), default=-1)
+
+
+def cached(settings: Settings) -> dict[bytes, Any]:
+    """Return what Redis holds by key: records of histories, items and scores of lists; not when they were written."""
+    client = redis.Redis.from_url(settings.redis.url.get_secret_value(), protocol=2)
+    prefix = settings.redis.prefix.encode()
+    found: dict[bytes, Any] = {}
+    for key in client.scan_iter(prefix + b"[hr]:*", count=1000):
+        value: Any = client.get(key)
+        if key.startswith(prefix + b"h:"):
+            found[key] = redis_store.unpack_history(value).records.tobytes()
+        else:
+            found[key] = [(item.item_id, item.score) for item in redis_store.decode_list(value).items]
+    return found
+
+
+def differences(before: dict[bytes, Any], after: dict[bytes, Any]) -> int:
+    """Count the keys whose values differ; scores may do so by rounding: batches of other sizes add in another order."""
+    return sum(not _is_same(before.get(key), after.get(key)) for key in before.keys() | after.keys())
+
+
+def _is_same(one: Any, other: Any) -> bool:
+    if not (isinstance(one, list) and isinstance(other, list)):
+        return bool(one == other)
+    names = [[item for item, _ in listed] for listed in (one, other)]
+    return names[0] == names[1] and all(abs(a[1] - b[1]) < _ROUNDING for a, b in zip(one, other, strict=True))
+
+
+def wipe(settings: Settings) -> None:
+    """Delete everything in Redis."""
+    redis.Redis.from_url(settings.redis.url.get_secret_value()).flushall()
