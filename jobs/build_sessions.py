@@ -1,8 +1,13 @@
-"""Kafka topic -> closed sessions in Delta, by event time.
+"""Kafka topic -> sessions and triggers, by event time.
 
 Reads       Kafka topic ``kafka.events_topic``        schemas.EVENT_MESSAGE
-Writes      table ``sessions``                        schemas.SESSION
+            file ``triggers.rules``, anew each batch  trigger_file
+Writes      table ``sessions``                        schemas.SESSION, closed ones
             table ``unsessioned_events``              schemas.UNSESSIONED_EVENT, later than the operator's watermark
+            table ``triggers``                        schemas.TRIGGER_FIRED
+            table ``hot_subjects``                    schemas.HOT_SUBJECT, whose events were sampled
+            Kafka topic ``triggers.topic``            one JSON object per trigger, key = subject
+            Redis                                     open sessions (session_store), lists of triggered people
 Checkpoint  ``<checkpoints>/build_sessions``; bound to ``sessions.shards`` and ``spark.sql.shuffle.partitions``
 """
 
@@ -18,11 +23,12 @@ from pyspark.sql.streaming.query import StreamingQuery
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.consent_filter import has_consent
 from afterclick.events import decode_events, select_events
-from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
+from afterclick.load_shedding import sample_lagging
 from afterclick.quality import flag_violations, read_suite
-from afterclick.schemas import SESSION, UNSESSIONED_EVENT
-from afterclick.sessions import sessionize
+from afterclick.session_changes import TABLE_OF_CHANGE, split_changes
+from afterclick.session_effects import send_triggers, write_open_sessions
+from afterclick.sessions import TRIGGER, read_operator, sessionize
 from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
 
@@ -41,37 +47,31 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     delta_tables.ensure_tables(spark, settings)
     raw = kafka_source.read_event_stream(spark, settings.kafka)
     checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
-    events = select_events(checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS)))
-    changes = sessionize(
-        events,
-        gap_seconds=settings.sessions.gap_minutes * 60,
-        watermark_minutes=settings.streams.watermark_minutes,
-        shards=settings.sessions.shards,
-    )
-
+    allowed = checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS))
+    sampled = sample_lagging(allowed, settings.load)
+    changes = sessionize(select_events(sampled, "sample_rate"), read_operator(settings))
     write_batch = partial(write_sessions, settings=settings)
     trigger_ms = settings.streams.bulk_trigger_seconds * 1000
     return delta_tables.start_stream(changes, QUERY, write_batch, settings, trigger_ms=trigger_ms, pool="bulk")
 
 
 def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> None:
-    """Write one micro-batch of `schemas.SESSION_CHANGE`; repeating it with the same `batch_id` changes nothing.
+    """Write one micro-batch of `schemas_sessions.SESSION_CHANGE`; repeating it changes nothing.
 
-    1. unsessioned events, 2. closed sessions: Delta skips what a crashed attempt already committed.
+    1. Delta skips what a crashed attempt already committed. 2. Kafka: a message may come again, with the same id.
+    3. Redis: open sessions as they are, lists computed anew.
     """
     batch.persist()
     try:
-        late = batch.where("is_late").withColumn("batch_id", F.lit(batch_id).cast("long"))
-        parts = {
-            "unsessioned_events": late.select(*UNSESSIONED_EVENT.names),
-            "sessions": batch.where("NOT is_late").select(*SESSION.names),
-        }
-        counts = {row.is_late: row["count"] for row in batch.groupBy("is_late").count().collect()}  # at most two rows
-        for table, rows in parts.items():
-            if counts.get(table == "unsessioned_events"):
-                delta_tables.append_once(rows, settings, query=QUERY, table=table, batch_id=batch_id)
-        job_metrics().sessions.inc(counts.get(False, 0))
-        logger.info("sessions closed count=%d late=%d batch_id=%d", counts.get(False, 0), counts.get(True, 0), batch_id)
+        counts = {row["change"]: row["count"] for row in batch.groupBy("change").count().collect()}  # five rows
+        parts = split_changes(batch, batch_id, settings)
+        for change in counts.keys() & TABLE_OF_CHANGE.keys():
+            table = TABLE_OF_CHANGE[change]
+            delta_tables.append_once(parts[change], settings, query=QUERY, table=table, batch_id=batch_id)
+        if counts.get(TRIGGER):
+            send_triggers(parts[TRIGGER], settings)
+        write_open_sessions(batch, settings)
+        logger.info("sessions built %s batch_id=%d", " ".join(f"{k}={n}" for k, n in sorted(counts.items())), batch_id)
     finally:
         batch.unpersist()
 

@@ -10,15 +10,15 @@ import sys
 from collections.abc import Sequence
 
 from afterclick.job_runner import job_context, run_stream
-from jobs import build_sessions, ingest_events, update_recommendations
+from jobs import build_sessions, enrich_events, ingest_events, update_recommendations
 
-JOBS = {job.QUERY: job for job in (update_recommendations, ingest_events, build_sessions)}
+JOBS = {job.QUERY: job for job in (update_recommendations, ingest_events, build_sessions, enrich_events)}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run until stopped; non-zero as soon as one query failed."""
     parser = argparse.ArgumentParser(prog="run_streams")
-    parser.add_argument("--queries", nargs="+", choices=JOBS, default=list(JOBS), help="default: all three")
+    parser.add_argument("--queries", nargs="+", choices=JOBS, default=list(JOBS), help="default: all")
     arguments, rest = parser.parse_known_args(argv)
     with job_context("-".join(arguments.queries), rest) as (spark, settings):
         queries = [JOBS[name].start(spark, settings) for name in arguments.queries]

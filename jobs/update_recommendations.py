@@ -25,6 +25,7 @@ from afterclick.interactions import select_interactions
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
 from afterclick.list_updates import total, update_here, update_spread
+from afterclick.load_shedding import split_lanes
 from afterclick.quality import keep_valid, read_suite
 from afterclick.settings import Settings
 
@@ -60,7 +61,8 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
     interactions = batch.toArrow()
     fence = Fence(generation, batch_id)
     if len(interactions) <= settings.recommendations.driver_rows:
-        result = update_here(interactions, settings=settings, fence=fence)
+        lanes = split_lanes(interactions, settings.load)
+        result = pa.concat_tables([update_here(lane, settings=settings, fence=fence) for lane in lanes])
     else:
         result = update_spread(batch.sparkSession.createDataFrame(interactions), settings=settings, fence=fence)
     crash_at(CrashPoint.REDIS_DONE, settings.faults.crash_point)

@@ -25,6 +25,7 @@ from afterclick.commands import (
     serving,
     sessionize,
     stack,
+    triggers,
 )
 from afterclick.errors import AfterclickError
 
@@ -46,6 +47,8 @@ quarantine_app = typer.Typer(help="Refused messages: why, and how to take them i
 app.add_typer(quarantine_app, name="quarantine")
 faults_app = typer.Typer(help="Kill processes under load and account for every event.", no_args_is_help=True)
 app.add_typer(faults_app, name="faults")
+triggers_app = typer.Typer(help="Trigger rules.", no_args_is_help=True)
+app.add_typer(triggers_app, name="triggers")
 
 app.command()(stack.up)
 app.command()(stack.down)
@@ -72,6 +75,7 @@ quarantine_app.command("list")(quarantine.list_reasons)
 quarantine_app.command()(quarantine.inspect)
 quarantine_app.command()(quarantine.replay)
 faults_app.command()(faults.run)
+triggers_app.command("replay")(triggers.replay)
 
 
 @faults_app.callback()

@@ -9,6 +9,10 @@ class SettingsError(AfterclickError):
     """Raised when the configuration is missing, unknown or inconsistent (operator)."""
 
 
+class TriggerRulesError(SettingsError):
+    """Raised when a file of trigger rules cannot be used; lists every problem with its line (operator)."""
+
+
 class LocalStackError(AfterclickError):
     """Raised when the local Kafka, Valkey, Java or jars cannot be used as asked (operator)."""
 

@@ -47,7 +47,7 @@ def iso_timestamp(text: Column) -> Column:
     return F.when(text.rlike(_ISO_8601), text.try_cast("timestamp"))
 
 
-def select_events(decoded: DataFrame) -> DataFrame:
-    """Return rows of `schemas.EVENT` from checked rows of `schemas.DECODED_EVENT`."""
+def select_events(decoded: DataFrame, *more: str) -> DataFrame:
+    """Return rows of `schemas.EVENT`, and columns `more`, from checked rows of `schemas.DECODED_EVENT`."""
     dated = decoded.withColumn("event_date", F.to_date("event_at"))
-    return dated.select(*EVENT.names)
+    return dated.select(*EVENT.names, *more)

@@ -101,7 +101,7 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
     SchemaMismatchError
         If the file cannot be read, or has no column for a required one; tells the columns it has.
     """
-    source = _read_file(path)
+    source = read_file(path)
     if mapping.explode:
         source = _explode(source, mapping.explode)
     wanted = {**REQUIRED, **OPTIONAL}
@@ -122,7 +122,14 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
     return RecordedLog(pa.table(columns), tuple(name for name in OPTIONAL if name not in given))
 
 
-def _read_file(path: Path) -> pa.Table:
+def read_file(path: Path) -> pa.Table:
+    """Return the table of a file by its ending.
+
+    Raises
+    ------
+    SchemaMismatchError
+        If the ending is unknown or the file cannot be read.
+    """
     readers = {
         ".parquet": pq.read_table,
         ".csv": pa_csv.read_csv,

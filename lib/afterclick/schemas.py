@@ -16,8 +16,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from afterclick.schemas_activity import ACTIVITY
+from afterclick.schemas_dimensions import CUSTOMER, ENRICHED_ITEM, ITEM, REJECTED_ROW
 from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
 from afterclick.schemas_fates import fields as _schema
+from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
 LINE_ITEM = _schema(
@@ -121,48 +124,6 @@ LATE_EVENT = _schema(
     *[(field.name, field.dataType, field.nullable) for field in STORED_EVENT], ("watermark_at", TimestampType(), False)
 )
 
-# One event after the watermark of the session operator had passed its time, so it joins no open session. It is in
-# `events` or `late_events` as well. Same key as EVENT.
-UNSESSIONED_EVENT = _schema(
-    ("event_id", StringType(), False),
-    ("event_type", StringType(), False),
-    ("subject_id", StringType(), False),
-    ("event_at", TimestampType(), False),
-    ("received_at", TimestampType(), False),
-    ("watermark_at", TimestampType(), False),
-    ("batch_id", LongType(), False),
-)
-
-# One closed session: a maximal run of a subject's events whose neighbouring gaps are within the
-# limit. Unique: `session_id`, a hash of subject and start that replays reproduce. No nulls.
-# `order_value` is the sum of quantity times price over purchases, in the events' own currency.
-SESSION = _schema(
-    ("session_id", StringType(), False),
-    ("subject_id", StringType(), False),
-    ("started_at", TimestampType(), False),
-    ("ended_at", TimestampType(), False),
-    ("event_count", LongType(), False),
-    ("view_count", LongType(), False),
-    ("cart_count", LongType(), False),
-    ("purchase_count", LongType(), False),
-    ("order_value", DoubleType(), False),
-)
-
-# What the session operator says in one batch: a closed session (columns of SESSION, `is_late` false)
-# or a late event (`event_id` to `watermark_at`, `is_late` true). The other side's columns are null.
-SESSION_CHANGE = _schema(
-    *[(field.name, field.dataType, True) for field in SESSION],
-    ("event_id", StringType(), True),
-    ("event_type", StringType(), True),
-    ("event_at", TimestampType(), True),
-    ("received_at", TimestampType(), True),
-    ("watermark_at", TimestampType(), True),
-    ("is_late", BooleanType(), False),
-)
-
-# State of one shard of the session operator: Arrow streams of open sessions and recent event ids.
-SHARD_STATE = _schema(("open", BinaryType(), False), ("seen", BinaryType(), False))
-
 # One item of one event of a person who allows personalisation. Times in milliseconds since the epoch.
 # The same interaction may come twice (redelivery): who sums them takes distinct ones.
 INTERACTION = _schema(
@@ -180,13 +141,6 @@ INTERACTION_WEIGHT = _schema(
     ("weight", DoubleType(), False),
 )
 
-# One product of the catalogue. Key: `item_id`.
-ITEM = _schema(
-    ("item_id", StringType(), False),
-    ("name", StringType(), True),
-    ("category", StringType(), True),
-)
-
 TABLES: dict[str, StructType] = {
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
@@ -194,6 +148,12 @@ TABLES: dict[str, StructType] = {
     "late_events": LATE_EVENT,
     "unsessioned_events": UNSESSIONED_EVENT,
     "sessions": SESSION,
+    "triggers": TRIGGER_FIRED,
+    "hot_subjects": HOT_SUBJECT,
+    "activity": ACTIVITY,
     "items": ITEM,
+    "customers": CUSTOMER,
+    "rejected_rows": REJECTED_ROW,
+    "enriched_items": ENRICHED_ITEM,
 }
 """Every Delta table by name."""

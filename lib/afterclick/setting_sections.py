@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from afterclick.crash_points import CrashPoint
 
@@ -86,6 +86,48 @@ class SessionSettings(Section):
     """A session closes by a gap greater than this."""
     shards: int = Field(default=2, ge=1)
     """State groups of the session operator; fixed for a checkpoint's life."""
+    close_on_order: bool = False
+    """An order ends the session: what follows begins another."""
+    item_limit: int = Field(default=500, ge=1)
+    """Distinct items counted per session; mentions of further ones are counted as such."""
+
+
+PRIORITY_TYPES = frozenset({"purchase", "cart", "remove_from_cart", "identify", "group", "alias"})
+"""Event types that nothing samples: orders, carts, and who a person is and allows."""
+
+
+class LoadSettings(Section):
+    """What gives way when there is too much."""
+
+    low_value_types: tuple[str, ...] = ("view", "page", "screen", "custom")
+    """Event types that may be sampled; never one of `PRIORITY_TYPES`."""
+    sample_after_seconds: float | None = Field(default=None, gt=0)
+    """Sessions leave out low-value events that waited longer than this on Kafka, in proportion; null = never."""
+    hot_subject_events: int = Field(default=2_000, ge=1)
+    """Low-value events of one person in a batch of sessions, about; more are sampled, and the person is flagged."""
+    lane_rows: int = Field(default=5_000, ge=1)
+    """Of a larger batch, lists of people with a priority event are written first."""
+
+    @field_validator("low_value_types")
+    @classmethod
+    def _refuse_priority(cls, types: tuple[str, ...]) -> tuple[str, ...]:
+        if wrong := sorted(PRIORITY_TYPES.intersection(types)):
+            message = f"{', '.join(wrong)} must never be sampled; leave them out"
+            raise ValueError(message)
+        return types
+
+
+class TriggerSettings(Section):
+    """What a person's behaviour sets off."""
+
+    rules: str | None = None
+    """File of the rules, on a cluster a URL that every executor reads; null = no triggers."""
+    topic: str = "triggers"
+    """Kafka topic with one JSON message per trigger."""
+    delay_seconds: float = Field(default=5, ge=0)
+    """How long after its time a trigger is decided: events that arrive in between still count."""
+    expire_minutes: float = Field(default=60, gt=0)
+    """A trigger decided later than this after its time is recorded without message and recompute."""
 
 
 class RecommendationSettings(Section):
@@ -101,6 +143,20 @@ class RecommendationSettings(Section):
     """Interaction strength by event type; a type not listed does not count."""
     driver_rows: int = Field(default=20_000, ge=0)
     """Batches up to this many interactions are folded in on the driver, larger ones on executors."""
+
+
+class MaintenanceSettings(Section):
+    """How tables are kept small."""
+
+    vacuum_hours: float = Field(default=168, ge=168)
+    """Files that no version within these hours needs are removed."""
+    retention_days: dict[str, int] = {
+        "triggers": 180,
+        "unsessioned_events": 90,
+        "enriched_items": 180,
+        "rejected_rows": 90,
+    }
+    """Days that rows are kept, by table; a table not listed keeps everything."""
 
 
 class ModelSettings(Section):

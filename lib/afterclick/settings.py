@@ -19,7 +19,9 @@ from afterclick.setting_sections import (
     FaultSettings,
     KafkaSettings,
     KeySettings,
+    LoadSettings,
     LogSettings,
+    MaintenanceSettings,
     MetricsSettings,
     ModelSettings,
     PrivacySettings,
@@ -31,6 +33,7 @@ from afterclick.setting_sections import (
     SessionSettings,
     StorageSettings,
     StreamSettings,
+    TriggerSettings,
 )
 
 PREFIX = "AFTERCLICK_"
@@ -57,8 +60,14 @@ class Settings(Section):
     """Validation by Great Expectations."""
     sessions: SessionSettings = SessionSettings()
     """Session rules."""
+    load: LoadSettings = LoadSettings()
+    """What gives way when there is too much."""
+    triggers: TriggerSettings = TriggerSettings()
+    """Trigger rules and their effects."""
     recommendations: RecommendationSettings = RecommendationSettings()
     """List rules."""
+    maintenance: MaintenanceSettings = MaintenanceSettings()
+    """Upkeep of tables."""
     model: ModelSettings
     """Training and registry."""
     collector: CollectorSettings = CollectorSettings()

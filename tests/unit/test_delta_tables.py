@@ -12,7 +12,8 @@ from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
 from afterclick.errors import SchemaMismatchError, SettingsError
-from afterclick.schemas import ITEM, TABLES
+from afterclick.schemas import TABLES
+from afterclick.schemas_dimensions import ITEM
 from afterclick.settings import Settings
 
 

@@ -10,8 +10,10 @@ import pytest
 from pyspark.sql import SparkSession
 
 from afterclick.schemas import EVENT
-from afterclick.sessions import ARRIVING, Shard, advance_shard, session_id, sessionize
+from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard, session_id
+from afterclick.sessions import Operator, sessionize
 
+CUTTING = Cutting(gap_us=30)
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
 
@@ -20,19 +22,22 @@ def event(name: str, minute: float, *, subject: str = "ada", kind: str = "view",
     items = [("mug", 2, price)]
     row = {
         "event_id": name, "event_type": kind, "subject_id": subject, "event_at": at, "received_at": at, "items": items,
-        "consent": ["analytics"], "event_date": at.date(),
+        "consent": ["analytics", "personalisation"], "event_date": at.date(), "kafka_partition": 0, "page_path": "/" + name,
     }  # fmt: skip
     return tuple(row.get(field) for field in EVENT.names)
 
 
-def run_stream(spark: SparkSession, folder: Path, batches: Sequence[Sequence[tuple[Any, ...]]]) -> list[Any]:
-    """Feed one file per micro-batch and return every row the operator said."""
+def run_stream(
+    spark: SparkSession, folder: Path, batches: Sequence[Sequence[tuple[Any, ...]]], *, rules: Path | None = None
+) -> list[Any]:
+    """Feed one file per micro-batch and return every row the operator said but open sessions."""
     source = folder / "source"
     for number, rows in enumerate(batches):
         frame = spark.createDataFrame(list(rows), EVENT).coalesce(1)
         frame.write.mode("append").parquet(str(source / f"n={number}"))
     stream = spark.readStream.schema(EVENT).option("maxFilesPerTrigger", 1).parquet(f"{source}/n=*")
-    changes = sessionize(stream, gap_seconds=1800, watermark_minutes=10, shards=2)
+    operator = Operator(Cutting(1_800_000_000), 10, 2, trigger_delay_us=0, rules_path=str(rules) if rules else None)
+    changes = sessionize(stream, operator).where("change != 'open'")
     said: list[Any] = []
     query = (
         changes.writeStream.foreachBatch(lambda batch, _: said.extend(batch.collect()))
@@ -54,9 +59,13 @@ def test_sessionize_closes_a_session_and_sets_late_events_aside(spark: SparkSess
 
     said = run_stream(spark, tmp_path, batches)
 
-    closed = {(row.subject_id, row.event_count, row.purchase_count, row.order_value) for row in said if not row.is_late}
+    closed = {
+        (row.subject_id, row.event_count, row.purchase_count, row.order_value) for row in said if row.change == "closed"
+    }
     assert closed == {("ada", 2, 1, 5.0), ("bob", 1, 0, 0.0), ("ada", 2, 0, 0.0)}
-    late = [row for row in said if row.is_late]
+    first = next(row for row in said if row.change == "closed" and row.purchase_count)
+    assert (first.duration_ms, first.item_count, first.entry_page) == (1_800_000, 1, "/a")
+    late = [row for row in said if row.change == "late"]
     assert [(row.event_id, row.subject_id) for row in late] == [("late", "eve")]
     assert late[0].watermark_at == (START + timedelta(minutes=110)).replace(tzinfo=None)
     assert late[0].event_at == (START + timedelta(minutes=10)).replace(tzinfo=None)
@@ -79,23 +88,86 @@ def test_sessionize_counts_a_repeated_delivery_once(spark: SparkSession, tmp_pat
 
     said = run_stream(spark, tmp_path, batches)
 
-    assert [(row.event_count, row.is_late) for row in said] == [(2, False)]
+    assert [(row.event_count, row.change) for row in said] == [(2, "closed")]
+
+
+RULES = """
+rules:
+  - name: left
+    kind: cart_abandonment
+    after: 30m
+    cooldown: 1h
+"""
+
+
+def test_sessionize_fires_triggers_by_rules_that_may_change_while_it_runs(spark: SparkSession, tmp_path: Path) -> None:
+    """The first rules stay when the file gets a mistake; they are in the state."""
+    rules = tmp_path / "triggers.yaml"
+    rules.write_text(RULES)
+    said = run_stream(spark, tmp_path, [[event("c", 0, kind="cart")], [event("d", 29, subject="bob")]], rules=rules)
+    assert [row.trigger_id for row in said if row.change == "trigger"] == []
+
+    rules.write_text(RULES.replace("after", "aftr"))
+    said = run_stream(
+        spark, tmp_path, [[event("c", 0, kind="cart")], [event("d", 29, subject="bob")], [event("e", 31)]], rules=rules
+    )
+
+    fired = [row for row in said if row.change == "trigger"]
+    assert [(row.rule, row.rule_kind, row.subject_id, row.item_ids) for row in fired] == [
+        ("left", "cart_abandonment", "ada", ["mug"])
+    ]
+    assert fired[0].due_at == (START + timedelta(minutes=30)).replace(tzinfo=None)
 
 
 def arriving(*rows: tuple[str, int, int]) -> pa.Table:
-    columns = [
-        [row[0] for row in rows], [row[1] for row in rows], [str(row[1]) for row in rows], ["view"] * len(rows),
-        [row[2] for row in rows], [row[2] for row in rows], [0.0] * len(rows),
+    events = [
+        {"subject_id": who, "event_key": key, "event_id": str(key), "event_type": "view", "event_us": at,
+         "received_us": at, "item_ids": ["mug"]}
+        for who, key, at in rows
     ]  # fmt: skip
-    return pa.table([pa.array(c, f.type) for c, f in zip(columns, ARRIVING, strict=True)], schema=ARRIVING)
+    return pa.Table.from_pylist(events, schema=ARRIVING)
 
 
 def test_advance_shard_forgets_event_ids_one_gap_behind_the_watermark() -> None:
-    first = advance_shard(Shard.empty(), arriving(("ada", 1, 100), ("ada", 2, 140)), gap_us=30, watermark_us=0)
+    first = advance_shard(Shard.empty(), arriving(("ada", 1, 100), ("ada", 2, 140)), CUTTING, watermark_us=0)
 
-    later = advance_shard(first.shard, arriving(), gap_us=30, watermark_us=131)
+    later = advance_shard(first.shard, arriving(), CUTTING, watermark_us=131)
 
     assert later.shard.seen["event_key"].to_pylist() == [2]
+
+
+def test_advance_shard_names_the_session_a_late_event_would_have_joined() -> None:
+    first = advance_shard(Shard.empty(), arriving(("ada", 1, 100), ("bob", 2, 100)), CUTTING, watermark_us=0)
+
+    later = advance_shard(
+        first.shard, arriving(("ada", 3, 90), ("ada", 4, 10), ("eve", 5, 90)), CUTTING, watermark_us=120
+    )
+
+    assert later.late["session_id"].to_pylist() == [session_id("ada", 100), None, None]
+
+
+def test_advance_shard_tells_ongoing_sessions_with_new_events_only() -> None:
+    first = advance_shard(Shard.empty(), arriving(("ada", 1, 100), ("bob", 2, 100)), CUTTING, watermark_us=0)
+
+    later = advance_shard(first.shard, arriving(("ada", 3, 110)), CUTTING, watermark_us=0)
+
+    assert later.ongoing.select(["subject_id", "event_count", "item_count"]).to_pylist() == [
+        {"subject_id": "ada", "event_count": 2, "item_count": 1}
+    ]
+
+
+def test_advance_shard_with_orders_as_ends_keeps_items_with_their_part() -> None:
+    cutting = Cutting(gap_us=30, close_on_order=True)
+    order = arriving(("ada", 2, 10)).set_column(3, "event_type", pa.array(["purchase"]))
+    first = advance_shard(Shard.empty(), arriving(("ada", 1, 0), ("ada", 3, 20)), cutting, watermark_us=0)
+
+    later = advance_shard(first.shard, order, cutting, watermark_us=5)
+    last = advance_shard(later.shard, arriving(), cutting, watermark_us=99)
+
+    assert last.closed.select(["started", "event_count", "item_count"]).to_pylist() == [
+        {"started": 0, "event_count": 2, "item_count": 1},
+        {"started": 20, "event_count": 1, "item_count": 1},
+    ]
 
 
 def test_session_id_differs_by_subject_and_start() -> None:
@@ -105,6 +177,6 @@ def test_session_id_differs_by_subject_and_start() -> None:
 
 @pytest.mark.parametrize("size", [0, 1])
 def test_advance_shard_accepts_a_batch_of(size: int) -> None:
-    change = advance_shard(Shard.empty(), arriving(*[("ada", 1, 5)][:size]), gap_us=30, watermark_us=0)
+    change = advance_shard(Shard.empty(), arriving(*[("ada", 1, 5)][:size]), CUTTING, watermark_us=0)
 
     assert len(change.shard.open) == size

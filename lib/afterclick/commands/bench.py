@@ -16,6 +16,7 @@ class Benchmark(StrEnum):
     """What can be measured."""
 
     FRESHNESS = "freshness"
+    OPEN_SESSIONS = "open-sessions"
 
 
 def bench(
@@ -34,8 +35,13 @@ def bench(
     def announce(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
 
-    with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
-        figures = _measure(Path(folder), rate, seconds, announce)
+    if name is Benchmark.OPEN_SESSIONS:
+        from afterclick.benchmarks import open_sessions
+
+        figures = open_sessions.measure(announce=announce)
+    else:
+        with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
+            figures = _measure(Path(folder), rate, seconds, announce)
     figures = {"name": name.value, **figures, "machine": f"{platform.machine()}, {platform.python_version()}"}
     typer.echo(json.dumps(figures, indent=None if as_json else 2))
 

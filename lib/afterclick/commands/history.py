@@ -25,24 +25,34 @@ _NAMES = {
 
 
 def import_history(
-    file: Log, mapping: MappingFile = None, environment: Environment = None, as_json: AsJson = False
+    file: Log,
+    mapping: MappingFile = None,
+    kind: Annotated[str, typer.Option("--as", help="events, items (the catalogue) or customers.")] = "events",
+    environment: Environment = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Put a recorded log straight into the Delta tables, through the same checks as live events.
+    """Put a recorded log, a catalogue or customers straight into the Delta tables, through their suites.
 
-    The mapping's `purposes` say what its people allowed. Repeating a file adds nothing.
+    Of a log, the mapping's `purposes` say what its people allowed. Repeating a file changes nothing.
 
     Example: afterclick import lines.parquet --mapping conf/mappings/online_retail.yaml
     """
     from afterclick.job_runner import job_context
+    from jobs import import_dimension
     from jobs.import_history import count_import, file_digest, import_file
 
+    if kind not in {"events", "items", "customers"}:
+        raise typer.BadParameter(f"{kind!r} is not one of events, items, customers", param_hint="--as")
     console = Console(stderr=True)
     with (
         job_context("import_history", ["--environment", environment] if environment else []) as (spark, settings),
         console.status(f"importing {file}"),
     ):
-        import_file(spark, settings, file, mapping)
-        figures = count_import(spark, settings, file_digest(file, mapping))
+        if kind == "events":
+            import_file(spark, settings, file, mapping)
+            figures = count_import(spark, settings, file_digest(file, mapping))
+        else:
+            figures = import_dimension.import_file(spark, settings, kind, file, mapping)._asdict()
     if as_json:
         typer.echo(json.dumps(figures))
     else:

@@ -25,7 +25,7 @@ def sessionize(
     import pyarrow.parquet as pq
 
     from afterclick.recorded_logs import read_log, read_mapping
-    from afterclick.sessions import closed_frame
+    from afterclick.session_shards import closed_frame
 
     log = read_log(file, read_mapping(mapping)).table
     closed, figures = cut_log(log, gap_minutes)
@@ -43,32 +43,47 @@ def sessionize(
 def cut_log(log: "pa.Table", gap_minutes: float) -> tuple["pa.Table", dict[str, int]]:
     """Return closed sessions and counts: events, subjects, sessions, lines without subject or time."""
     import numpy as np
-    import pyarrow as pa
     import pyarrow.compute as pc
 
-    from afterclick.sessions import ARRIVING, Shard, advance_shard
+    from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
 
-    rows = log.filter(pc.and_(pc.is_valid(log["subject_id"]), pc.is_valid(log["event_at"])))
-    keys = _event_keys(rows)
-    at = pc.cast(rows["event_at"], pa.int64())
-    is_purchase = pc.equal(rows["event_type"], "purchase")
-    line = pc.multiply(_column(rows, "quantity", 1.0), _column(rows, "price", 0.0))
-    value = pc.if_else(is_purchase, line, 0.0)
-    columns = [rows["subject_id"], keys, pa.nulls(len(rows), pa.string()), rows["event_type"], at, at, value]
-    arriving = pa.table(columns, schema=ARRIVING)
+    arriving = as_arriving(log)
     end_of_time = int(np.iinfo(np.int64).max)
-    opened = advance_shard(Shard.empty(), arriving, gap_us=round(gap_minutes * 6e7), watermark_us=0)
-    closed = advance_shard(
-        opened.shard, ARRIVING.empty_table(), gap_us=round(gap_minutes * 6e7), watermark_us=end_of_time
-    )
+    cutting = Cutting(round(gap_minutes * 6e7))
+    opened = advance_shard(Shard.empty(), arriving, cutting, watermark_us=0)
+    closed = advance_shard(opened.shard, ARRIVING.empty_table(), cutting, watermark_us=end_of_time)
     figures = {
         "events": sum(closed.closed["event_count"].to_pylist()),
         "subjects": pc.count_distinct(closed.closed["subject_id"]).as_py(),
         "sessions": len(closed.closed),
         "lines": len(log),
-        "without_subject_or_time": len(log) - len(rows),
+        "without_subject_or_time": len(log) - len(arriving),
     }
     return closed.closed, figures
+
+
+def as_arriving(log: "pa.Table") -> "pa.Table":
+    """Return a log's lines with subject and time as the operator takes them."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    from afterclick.session_shards import ARRIVING
+
+    rows = log.filter(pc.and_(pc.is_valid(log["subject_id"]), pc.is_valid(log["event_at"])))
+    keys = _event_keys(rows)
+    at = pc.cast(rows["event_at"], pa.int64())
+    columns = {
+        "subject_id": rows["subject_id"],
+        "event_key": keys,
+        "event_type": rows["event_type"],
+        "event_us": at,
+        "received_us": at,
+        "value": pc.multiply(_column(rows, "quantity", 1.0), _column(rows, "price", 0.0)),
+        "item_ids": pa.ListArray.from_arrays(np.arange(len(rows) + 1), rows["item_id"].combine_chunks()),
+    }
+    nulls = {field.name: pa.nulls(len(rows), field.type) for field in ARRIVING if field.name not in columns}
+    return pa.table({**columns, **nulls}).select(ARRIVING.names).cast(ARRIVING)
 
 
 def _event_keys(rows: "pa.Table") -> "pa.Array":

@@ -32,7 +32,7 @@ from afterclick.settings import Settings
 logger = logging.getLogger(__name__)
 
 BatchWriter = Callable[[DataFrame, int], None]
-_PARTITIONED_BY = {"events": "event_date"}
+_PARTITIONED_BY = {"events": "event_date", "enriched_items": "event_date"}
 _held_locks: dict[str, IO[str]] = {}
 
 

@@ -110,8 +110,12 @@ def connect(
     patience
         Times ``timeout_seconds`` to wait for one round trip; 1 for the API.
     """
-    client = _client(settings.url.get_secret_value(), settings.timeout_seconds * patience)
-    return RedisStore(client, settings, crash_point)
+    return RedisStore(open_client(settings, patience), settings, crash_point)
+
+
+def open_client(settings: RedisSettings, patience: float = _STREAM_PATIENCE) -> redis.Redis:
+    """Return this process's client to the address in `settings`; `patience` as in `connect`."""
+    return _client(settings.url.get_secret_value(), settings.timeout_seconds * patience)
 
 
 @lru_cache(maxsize=4)
@@ -136,7 +140,7 @@ class RedisStore:
         """Return the history of each subject in one round trip; an empty one where nothing is stored."""
         if not subject_ids:
             return []
-        with _translated():
+        with translated():
             values: list[Any] = self._client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
         return [unpack_history(value) if value else StoredHistory(np.zeros(0, RECORD)) for value in values]
 
@@ -162,7 +166,7 @@ class RedisStore:
             arguments = (history.revision, *fence, blob, self._settings.history_ttl_days * day)
             encoded = msgspec.msgpack.encode(top) if top else b""
             pipeline.eval(_WRITE_SCRIPT, 2, *keys, *arguments, encoded, self._settings.list_ttl_days * day)
-        with _translated():
+        with translated():
             answers = [int(answer) for answer in pipeline.execute()]
         crash_at(CrashPoint.HALF_PIPELINE, self._crash_point)
         return answers
@@ -172,29 +176,29 @@ class RedisStore:
         version = self.served_version()
         if version is None:
             return None, None
-        with _translated():
+        with translated():
             value: Any = self._client.get(list_key(self._prefix, version, subject_id))
         return version, decode_list(value) if value else None
 
     def served_version(self) -> str | None:
         """Return the model version the pointer names; None before the first."""
-        with _translated():
+        with translated():
             value: Any = self._client.get(pointer_key(self._prefix))
         return value.decode() if value else None
 
     def switch_version(self, version: str) -> None:
         """Point to a version whose lists are there."""
-        with _translated():
+        with translated():
             self._client.set(pointer_key(self._prefix), version.encode())
 
     def write_popular(self, top: TopList) -> None:
         """Store the list for people without one; it does not expire."""
-        with _translated():
+        with translated():
             self._client.set(popular_key(self._prefix, top.model_version), msgspec.msgpack.encode(top))
 
     def read_popular(self, version: str) -> TopList | None:
         """Return the list for people without one."""
-        with _translated():
+        with translated():
             value: Any = self._client.get(popular_key(self._prefix, version))
         return decode_list(value) if value else None
 
@@ -248,7 +252,7 @@ def decode_list(value: bytes) -> TopList:
     return msgspec.msgpack.decode(value, type=TopList)
 
 
-class _translated:  # noqa: N801 - reads as a statement
+class translated:  # noqa: N801 - reads as a statement
     """Turn the client's errors into ours."""
 
     def __enter__(self) -> None:

@@ -26,6 +26,7 @@ def start_stack(state_dir: Path) -> dict[str, Any]:
     start_kafka(state_dir, broker_jars(cache), find_java(cache), port=int(bootstrap.rsplit(":", 1)[1]))
     settings = local_settings(state_dir)
     create_topic(bootstrap, settings.kafka.events_topic, settings.kafka.events_partitions)
+    create_topic(bootstrap, settings.triggers.topic, 1)
     return endpoints
 
 

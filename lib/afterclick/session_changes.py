@@ -1,0 +1,55 @@
+"""What the session operator said -> rows of the tables it belongs to."""
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from afterclick.connectors import delta_tables
+from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
+from afterclick.sessions import CLOSED, HOT_PERSON, LATE, TRIGGER
+from afterclick.settings import Settings
+
+TABLE_OF_CHANGE = {CLOSED: "sessions", LATE: "unsessioned_events", HOT_PERSON: "hot_subjects", TRIGGER: "triggers"}
+"""Table by kind of change; open sessions are not in tables."""
+
+
+def split_changes(changes: DataFrame, batch_id: int, settings: Settings) -> dict[str, DataFrame]:
+    """Return the rows of each table of `TABLE_OF_CHANGE`, by change.
+
+    Parameters
+    ----------
+    changes
+        Rows of `schemas_sessions.SESSION_CHANGE`.
+    """
+    now = F.current_timestamp()
+    told = {"batch_id": F.lit(batch_id).cast("long"), "fired_at": now, "flagged_at": now}
+    schemas = {CLOSED: SESSION, LATE: UNSESSIONED_EVENT, HOT_PERSON: HOT_SUBJECT, TRIGGER: TRIGGER_FIRED}
+    parts = {change: changes.where(F.col("change") == change).withColumns(told) for change in schemas}
+    parts[LATE] = with_closed_session(parts[LATE], settings)
+    return {change: rows.select(*schemas[change].names) for change, rows in parts.items()}
+
+
+def with_closed_session(changes: DataFrame, settings: Settings) -> DataFrame:
+    """Fill `session_id` of late events by the closed session in whose reach they are; other rows stay.
+
+    Parameters
+    ----------
+    changes
+        Rows of `schemas_sessions.SESSION_CHANGE`; a late event that the operator found an open session for keeps it.
+
+    Notes
+    -----
+    Where two closed sessions are in reach, it is the earlier.
+    """
+    gap = F.expr(f"INTERVAL {round(settings.sessions.gap_minutes * 60_000)} MILLISECOND")
+    late = changes.where((F.col("change") == "late") & F.col("session_id").isNull())
+    closed = delta_tables.read_table(changes.sparkSession, settings, "sessions").alias("closed")
+    mine = late.select("event_id", "subject_id", "event_at").alias("mine")
+    is_reached = (
+        (F.col("closed.subject_id") == F.col("mine.subject_id"))
+        & (F.col("closed.started_at") <= F.col("mine.event_at") + gap)
+        & (F.col("closed.ended_at") >= F.col("mine.event_at") - gap)
+    )
+    found = closed.join(F.broadcast(mine), on=is_reached, how="inner").groupBy("mine.event_id")
+    earliest = found.agg(F.min_by("closed.session_id", "closed.started_at").alias("_closed_id"))
+    joined = changes.join(F.broadcast(earliest), on="event_id", how="left")
+    return joined.withColumn("session_id", F.coalesce("session_id", "_closed_id")).drop("_closed_id")

@@ -1,0 +1,245 @@
+"""When a person's events fire a trigger: numpy only. `triggers` adapts these rules to Spark.
+
+A trigger is due at an event time: of an event, or some time after one. It is decided once, when the clock of
+the events has passed that time, from every event known by then; what comes later decides only what is still open.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from afterclick.activity_rules import (
+    CART,
+    OTHER,
+    PURCHASE,
+    REMOVAL,
+    VIEW,
+    WINDOWS,
+    WITHDRAWAL,
+    IntVector,
+    count_recent,
+)
+
+BoolVector = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What all rules have: a name, and the least time between two of one person's triggers, in microseconds."""
+
+    name: str
+    cooldown: int
+
+
+@dataclass(frozen=True)
+class CartAbandonment(Rule):
+    """Something in the cart and no order within `after` the last cart action; what is older than `forget` is not in it."""
+
+    after: int
+    forget: int
+
+
+@dataclass(frozen=True)
+class RepeatedVisits(Rule):
+    """The same item or page (`of`) `times` times within `within`, since its last purchase."""
+
+    of: str
+    times: int
+    within: int
+
+
+@dataclass(frozen=True)
+class ReturnAfterAbsence(Rule):
+    """The first event after at least `absence` without one."""
+
+    absence: int
+
+
+@dataclass(frozen=True)
+class Condition(Rule):
+    """`holds` of the person's aggregates at one of their events; `variables` are those it reads."""
+
+    when: str
+    variables: tuple[str, ...]
+    holds: Callable[[Mapping[str, float]], bool]
+
+
+@dataclass(frozen=True)
+class Events:
+    """Events of people as parallel arrays, one row per item of an event.
+
+    Parameters
+    ----------
+    subject, item, page
+        Codes; -1 = none.
+    at, lower, upper
+        Microseconds since the epoch: when it happened, and the times after and up to which its person is decided now.
+    is_first
+        The first row of its event: an event with three items counts once.
+    """
+
+    subject: IntVector
+    at: IntVector
+    kind: IntVector
+    item: IntVector
+    page: IntVector
+    is_first: BoolVector
+    lower: IntVector
+    upper: IntVector
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.subject)
+
+    def take(self, chosen: BoolVector | IntVector) -> Self:
+        """Keep the rows that `chosen` marks or numbers."""
+        return type(self)(*[getattr(self, field.name)[chosen] for field in fields(self)])
+
+
+class Due(NamedTuple):
+    """A trigger that is due: of whom, when, after which event, and about which items, most recent first."""
+
+    subject: int
+    due: int
+    anchor: int
+    items: tuple[int, ...]
+
+
+def horizon(rules: Iterable[Rule]) -> int:
+    """Return how long before the clock events matter, in microseconds."""
+    spans = [0]
+    for rule in rules:
+        if isinstance(rule, CartAbandonment):
+            spans.append(rule.after + rule.forget)
+        elif isinstance(rule, RepeatedVisits):
+            spans.append(rule.within)
+        elif isinstance(rule, Condition):
+            spans += [WINDOWS.get(name.rpartition("_")[2], WINDOWS["24h"]) for name in rule.variables]
+    return max(spans)
+
+
+def find_due(rule: Rule, events: Events) -> list[Due]:
+    """Return what is due in each row's (lower, upper], in the order of time, before any cooldown.
+
+    Parameters
+    ----------
+    events
+        In any order; every row a set would hold once.
+    """
+    rows = events.take(np.lexsort((events.item, events.kind, events.at, events.subject)))
+    finders: dict[type[Rule], Callable[[Any, Events], list[Due]]] = {
+        CartAbandonment: _abandoned_carts,
+        RepeatedVisits: _repeated_visits,
+        ReturnAfterAbsence: _returns,
+        Condition: _conditions,
+    }
+    finder = finders.get(type(rule))  # none for rules that follow from something else than events
+    return sorted(finder(rule, rows), key=lambda due: (due.due, due.subject)) if finder else []
+
+
+def keep_cooldown(rule: Rule, due: Sequence[Due], last: dict[int, int]) -> list[Due]:
+    """Leave out what comes sooner than the cooldown after the person's last trigger of the rule.
+
+    Parameters
+    ----------
+    due
+        In the order of time.
+    last
+        Due time of the last trigger by subject; brought up to date.
+    """
+    kept = []
+    for one in due:
+        if one.subject not in last or one.due - last[one.subject] >= rule.cooldown:
+            last[one.subject] = one.due
+            kept.append(one)
+    return kept
+
+
+def _is_due(at: IntVector, rows: Events) -> BoolVector:
+    return (at > rows.lower) & (at <= rows.upper)
+
+
+def _abandoned_carts(rule: CartAbandonment, events: Events) -> list[Due]:
+    rows = events.take(np.isin(events.kind, (CART, REMOVAL, PURCHASE, WITHDRAWAL)))
+    is_action = (rows.kind == CART) | (rows.kind == REMOVAL)
+    following = np.full(len(rows), np.iinfo(np.int64).max)
+    same = rows.subject[1:] == rows.subject[:-1]
+    following[:-1][same] = rows.at[1:][same]
+    due = rows.at + rule.after
+    found = np.flatnonzero(is_action & (following > due) & _is_due(due, rows))
+    carts = ((row, _cart(rows, int(row), rule.forget)) for row in found)
+    return [Due(int(rows.subject[r]), int(due[r]), int(rows.at[r]), items) for r, items in carts if items]
+
+
+def _cart(rows: Events, last: int, forget: int) -> tuple[int, ...]:
+    """Return what is in the cart after row `last`, most recent first."""
+    found: list[int] = []
+    removed: set[int] = set()
+    for row in range(last, -1, -1):
+        is_over = rows.subject[row] != rows.subject[last] or rows.kind[row] in {PURCHASE, WITHDRAWAL}
+        if is_over or rows.at[row] < rows.at[last] - forget:
+            break
+        item = int(rows.item[row])
+        if rows.kind[row] == REMOVAL:
+            removed.add(item)
+        elif item >= 0 and item not in removed and item not in found:
+            found.append(item)
+    return tuple(found)
+
+
+def _eras(rows: Events, is_end: BoolVector, *more: IntVector) -> IntVector:
+    """Return a number for each run of rows of one subject (and `more`) that end after a row of `is_end`."""
+    is_new = np.ones(len(rows), bool)
+    is_new[1:] = (np.diff(rows.subject) != 0) | is_end[:-1]
+    for column in more:
+        is_new[1:] |= np.diff(column) != 0
+    return np.cumsum(is_new)
+
+
+def _since_consent(rows: Events) -> IntVector:
+    return _eras(rows, rows.kind == WITHDRAWAL)
+
+
+def _repeated_visits(rule: RepeatedVisits, events: Events) -> list[Due]:
+    thing = events.item if rule.of == "item" else events.page
+    is_visit = (events.kind == VIEW) if rule.of == "item" else events.is_first & (events.kind <= OTHER)
+    is_used = (thing >= 0) & (is_visit | ((events.kind == PURCHASE) & (rule.of == "item")))
+    era, rows, things = _since_consent(events)[is_used], events.take(is_used), thing[is_used]
+    order = np.lexsort((rows.kind, rows.at, things, era))
+    rows, things, era = rows.take(order), things[order], era[order]
+    run = _eras(rows, rows.kind == PURCHASE, things, era)
+    back = rule.times - 1
+    reached = np.zeros(len(rows), bool)
+    reached[back:] = (run[back:] == run[: len(rows) - back]) & (
+        rows.at[back:] - rows.at[: len(rows) - back] <= rule.within
+    )
+    found = np.flatnonzero(reached & (rows.kind != PURCHASE) & _is_due(rows.at, rows))
+    items = [(int(rows.item[row]),) if rows.item[row] >= 0 else () for row in found]
+    return [
+        Due(int(rows.subject[r]), int(rows.at[r]), int(rows.at[r]), item) for r, item in zip(found, items, strict=True)
+    ]
+
+
+def _returns(rule: ReturnAfterAbsence, events: Events) -> list[Due]:
+    before = np.full(len(events), np.iinfo(np.int64).max)
+    same = np.diff(_since_consent(events)) == 0
+    before[1:][same] = events.at[:-1][same]
+    is_back = (events.at - rule.absence >= before) & (events.kind >= 0) & (events.kind != WITHDRAWAL)
+    found = np.flatnonzero(is_back & _is_due(events.at, events))
+    return [Due(int(events.subject[r]), int(events.at[r]), int(events.at[r]), ()) for r in found]
+
+
+def _conditions(rule: Condition, events: Events) -> list[Due]:
+    is_used = events.is_first & (events.kind >= 0) & (events.kind != WITHDRAWAL)
+    era, rows = _since_consent(events)[is_used], events.take(is_used)
+    asked = np.flatnonzero(_is_due(rows.at, rows))
+    columns = np.stack([count_recent(rows.at, rows.kind, era, asked, name) for name in rule.variables], axis=1)
+    distinct, answer_of = np.unique(columns, axis=0, return_inverse=True)
+    answers = np.array(
+        [rule.holds(dict(zip(rule.variables, map(float, line), strict=True))) for line in distinct], bool
+    )
+    found = asked[answers[answer_of.ravel()]] if len(asked) else asked
+    return [Due(int(rows.subject[r]), int(rows.at[r]), int(rows.at[r]), ()) for r in found]

@@ -1,0 +1,51 @@
+"""Maintenance: old rows go, files become fewer, readers within the retention lose nothing."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+from pyspark.sql import SparkSession
+
+from afterclick.connectors import delta_tables
+from afterclick.schemas import TABLES
+from afterclick.schemas_sessions import TRIGGER_FIRED
+from afterclick.setting_sections import MaintenanceSettings
+from afterclick.settings import Settings
+from jobs.maintain_tables import LAYOUTS, maintain_table
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def trigger(name: str, age: timedelta) -> tuple[Any, ...]:
+    at = NOW - age
+    return (name, "left", "cart_abandonment", "ada", ["mug"], at, at, at, 0)
+
+
+def test_maintain_table_deletes_past_the_retention_and_compacts(spark: SparkSession, settings: Settings) -> None:
+    delta_tables.ensure_tables(spark, settings)
+    days = settings.maintenance.retention_days["triggers"]
+    rows = [trigger("at the limit", timedelta(days=days)), trigger("past it", timedelta(days=days, seconds=1))]
+    for number, row in enumerate([*rows, trigger("new", timedelta(0))]):
+        frame = spark.createDataFrame([row], TRIGGER_FIRED)
+        delta_tables.append_once(frame, settings, query="test", table="triggers", batch_id=number)
+    before = delta_tables.read_table(spark, settings, "triggers")
+
+    for _ in range(2):
+        maintain_table(spark, settings, "triggers", now=NOW)
+
+    after = delta_tables.read_table(spark, settings, "triggers")
+    assert {row.trigger_id for row in after.collect()} == {"at the limit", "new"}
+    assert len(after.inputFiles()) == 1
+    assert before.count() == 3  # a reader of the version before still finds its files
+
+
+def test_every_layout_names_columns_of_its_table() -> None:
+    for table, layout in LAYOUTS.items():
+        assert {layout.time, *layout.sort_by} <= set(TABLES[table].names)
+
+
+def test_vacuum_below_a_week_is_refused() -> None:
+    """A slow reader or a stream that was down needs the files of its version."""
+    with pytest.raises(ValidationError):
+        MaintenanceSettings(vacuum_hours=167)

@@ -1,0 +1,263 @@
+"""Trigger rules through `triggers.advance_triggers`, against plain models that look at the whole history each time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from afterclick.session_shards import ARRIVING
+from afterclick.trigger_conditions import read_condition
+from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, ReturnAfterAbsence, Rule
+from afterclick.triggers import BEGINNING, TriggerShard, advance_triggers
+
+MINUTE = 60_000_000
+CARTS = CartAbandonment("left", cooldown=40, after=20, forget=60)
+DELAY = 10
+Fired = tuple[str, str, int, int, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Event:
+    at: int
+    kind: str
+    item: str = "mug"
+    subject: str = "ada"
+    allowed: bool = True
+    partition: int = 0
+
+
+def as_arriving(events: Sequence[Event]) -> pa.Table:
+    rows = [
+        {
+            "subject_id": event.subject, "event_key": number, "event_type": event.kind, "event_us": event.at,
+            "received_us": event.at, "item_ids": [event.item], "may_trigger": event.allowed,
+            "partition": event.partition, "page_path": f"/{event.item}",
+        }
+        for number, event in enumerate(events)
+    ]  # fmt: skip
+    return pa.Table.from_pylist(rows, schema=ARRIVING)
+
+
+def fire(rules: Sequence[Rule], *batches: Sequence[Event], delay: int = DELAY, floor: int = BEGINNING) -> list[Fired]:
+    """Return what the batches fire, one after the other; `floor` counts for an empty last batch."""
+    shard, fired = TriggerShard.empty(), []
+    for number, events in enumerate([*batches, []]):
+        end = floor if number == len(batches) else BEGINNING
+        change = advance_triggers(shard, as_arriving(events), rules, delay_us=delay, floor_us=end)
+        shard = change.shard
+        fired += change.fired.to_pylist()
+    assert len({row["trigger_id"] for row in fired}) == len(fired)
+    return [(r["rule"], r["subject_id"], r["due_us"], r["anchor_us"], tuple(r["item_ids"])) for r in fired]
+
+
+def test_cart_fires_after_the_last_action_with_what_is_left_in_it_most_recent_first() -> None:
+    events = [
+        Event(0, "cart", "mug"),
+        Event(5, "cart", "cup"),
+        Event(6, "cart", "pot"),
+        Event(9, "remove_from_cart", "cup"),
+    ]
+
+    assert fire([CARTS], events, floor=29) == [("left", "ada", 29, 9, ("pot", "mug"))]
+
+
+def test_cart_does_not_fire_before_the_clock_is_there() -> None:
+    assert fire([CARTS], [Event(0, "cart")], floor=19) == []
+
+
+def test_cart_does_not_fire_when_ordered_exactly_at_the_deadline_and_does_one_later() -> None:
+    assert fire([CARTS], [Event(0, "cart"), Event(20, "purchase")], floor=99) == []
+    assert fire([CARTS], [Event(0, "cart"), Event(21, "purchase")], floor=99) == [("left", "ada", 20, 0, ("mug",))]
+
+
+def test_cart_does_not_fire_when_everything_was_taken_out() -> None:
+    assert fire([CARTS], [Event(0, "cart"), Event(1, "remove_from_cart")], floor=99) == []
+
+
+def test_cart_is_cancelled_by_an_order_that_arrives_late_but_before_the_decision() -> None:
+    assert fire([CARTS], [Event(0, "cart"), Event(25, "view")], [Event(3, "purchase")], floor=99) == []
+
+
+def test_cart_fires_again_only_after_the_cooldown() -> None:
+    events = [Event(0, "cart"), Event(30, "cart", "cup"), Event(60, "cart", "pot")]
+
+    assert [due for _, _, due, _, _ in fire([CARTS], events, floor=999)] == [20, 80]
+
+
+def test_cart_remembers_the_cooldown_of_a_person_without_recent_events() -> None:
+    rule = CartAbandonment("left", cooldown=1000, after=20, forget=60)
+
+    assert [due for _, _, due, _, _ in fire([rule], [Event(0, "cart")], [Event(500, "view", subject="bob")],
+                                            [Event(600, "cart")], floor=900)] == [20]  # fmt: skip
+
+
+def test_nothing_fires_without_consent_and_withdrawal_cancels() -> None:
+    assert fire([CARTS], [Event(0, "cart", allowed=False)], floor=99) == []
+    assert fire([CARTS], [Event(0, "cart"), Event(5, "view", allowed=False)], floor=99) == []
+
+
+def test_a_partition_that_lags_is_decided_by_its_own_clock() -> None:
+    ahead = Event(500, "view", subject="bob", partition=1)
+
+    assert fire([CARTS], [Event(0, "cart"), ahead], [Event(15, "purchase")], floor=99) == []
+
+
+def test_a_redelivered_event_changes_nothing() -> None:
+    cart = Event(0, "cart")
+
+    assert fire([CARTS], [cart, cart], [cart, Event(40, "view")], [cart], floor=999) == [
+        ("left", "ada", 20, 0, ("mug",))
+    ]
+
+
+VISITS = RepeatedVisits("looks", cooldown=1, of="item", times=3, within=10)
+
+
+def test_visits_fire_at_the_third_exactly_within_and_not_one_unit_later() -> None:
+    looks = [Event(0, "view"), Event(5, "view"), Event(10, "view")]
+
+    assert fire([VISITS], looks, floor=99) == [("looks", "ada", 10, 10, ("mug",))]
+    assert fire([VISITS], [*looks[:2], Event(11, "view")], floor=99) == []
+
+
+def test_visits_start_anew_after_a_purchase_of_the_item() -> None:
+    looks = [Event(0, "view"), Event(5, "view"), Event(10, "view")]
+
+    assert fire([VISITS], [*looks, Event(7, "purchase")], floor=99) == []
+    assert len(fire([VISITS], [*looks, Event(7, "purchase", "cup")], floor=99)) == 1
+
+
+def test_visits_of_a_page_count_events_on_it() -> None:
+    rule = RepeatedVisits("reads", cooldown=1, of="page", times=2, within=10)
+
+    assert [due for _, _, due, _, _ in fire([rule], [Event(0, "page"), Event(4, "view")], floor=99)] == [4]
+
+
+BACK = ReturnAfterAbsence("back", cooldown=1, absence=100)
+
+
+def test_return_fires_exactly_at_the_absence_and_not_one_unit_sooner() -> None:
+    assert fire([BACK], [Event(0, "view")], [Event(100, "view")], floor=999) == [("back", "ada", 100, 100, ())]
+    assert fire([BACK], [Event(0, "view")], [Event(99, "view")], floor=999) == []
+
+
+def test_return_fires_for_a_known_person_only_and_remembers_the_last_visit() -> None:
+    others = [[Event(at, "view", subject="bob")] for at in range(50, 300, 50)]
+
+    assert fire([BACK], [Event(0, "view")], *others, [Event(301, "view")], floor=999) == [("back", "ada", 301, 301, ())]
+
+
+def condition(when: str, cooldown: int = 1) -> Condition:
+    variables, holds = read_condition(when)
+    return Condition("spree", cooldown, when, variables, holds)
+
+
+def test_condition_sees_the_window_up_to_and_with_the_event() -> None:
+    rule = condition("views_30m >= 2 and carts_30m == 0", cooldown=MINUTE)
+    looks = [Event(0, "view"), Event(30 * MINUTE, "view"), Event(59 * MINUTE, "view", "cup")]
+
+    assert [due for _, _, due, _, _ in fire([rule], looks, floor=99 * MINUTE)] == [59 * MINUTE]
+    assert fire([rule], [*looks, Event(58 * MINUTE, "cart")], floor=99 * MINUTE) == []
+
+
+def test_condition_halves_what_is_two_hours_old() -> None:
+    rule = condition("views_decayed == 1.5")
+
+    assert len(fire([rule], [Event(0, "view"), Event(120 * MINUTE, "view")], floor=999 * MINUTE)) == 1
+
+
+def plain_carts(known: list[Event], lower: int, upper: int) -> list[tuple[int, int, tuple[str, ...]]]:
+    """One person's abandoned carts due in (lower, upper], from everything known, before the cooldown."""
+    events = sorted(
+        set(known), key=lambda e: (e.at, ["cart", "remove_from_cart", "view", "purchase"].index(e.kind), e.item)
+    )
+    found = []
+    for action in {event.at for event in events if event.kind in {"cart", "remove_from_cart"}}:
+        due = action + CARTS.after
+        disturbing = [
+            e
+            for e in events
+            if e.kind != "view" and (action < e.at <= due or (e.at == action and e.kind == "purchase"))
+        ]
+        if disturbing or not lower < due <= upper:
+            continue
+        cart: dict[str, int] = {}
+        for event in (e for e in events if e.at <= action):
+            if event.kind == "purchase":
+                cart.clear()
+            elif action - event.at <= CARTS.forget and event.kind == "cart":
+                cart[event.item] = event.at
+            elif action - event.at <= CARTS.forget and event.kind == "remove_from_cart":
+                cart.pop(event.item, None)
+        if cart:
+            found.append((due, action, tuple(sorted(cart, key=lambda item: (cart[item], item), reverse=True))))
+    return sorted(found)
+
+
+histories = st.lists(
+    st.builds(
+        Event,
+        st.integers(0, 200),
+        st.sampled_from(["cart", "cart", "remove_from_cart", "view", "purchase"]),
+        st.sampled_from(["cup", "mug"]),
+        st.sampled_from(["ada", "bob"]),
+    ),
+    min_size=1,
+    max_size=40,
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(histories, st.randoms(use_true_random=False), st.integers(0, 6), st.sampled_from([0, 9, 60]))
+def test_carts_fire_as_a_plain_event_time_model_says(events: list[Event], draw: Any, cuts: int, disorder: int) -> None:
+    """Any split; within the delay the model knows everything, with later events (60) what had arrived by the decision."""
+    ordered = sorted(events, key=lambda event: event.at + draw.uniform(0, disorder))
+    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
+    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    fired = fire([CARTS], *batches, floor=10_000)
+
+    expected = []
+    steps = [(ends[n], max((e.at for e in ordered[: ends[n]]), default=BEGINNING) - DELAY) for n in range(len(ends))]
+    if disorder <= DELAY:
+        steps = []
+    for name in ("ada", "bob"):
+        last, lower = BEGINNING, BEGINNING
+        for end, upper in [*steps, (len(ordered), 10_000)]:
+            known = [event for event in ordered[:end] if event.subject == name]
+            for due, anchor, items in plain_carts(known, lower, upper):
+                if due - last >= CARTS.cooldown:
+                    last = due
+                    expected.append(("left", name, due, anchor, items))
+            lower = max(lower, upper)
+    assert sorted(fired) == sorted(expected)
+    for _, name, due, anchor, _ in fired:
+        if disorder <= DELAY:
+            assert not [e for e in events if e.subject == name and e.kind == "purchase" and anchor <= e.at <= due]
+
+
+all_rules = [
+    CARTS, VISITS, BACK, condition("events_30m >= 6", cooldown=9), RepeatedVisits("p", 30, of="page", times=2, within=5),
+]  # fmt: skip
+
+
+@settings(max_examples=150, deadline=None)
+@given(histories, st.randoms(use_true_random=False), st.integers(1, 6))
+def test_every_rule_fires_the_same_for_any_split_and_order_within_the_delay(
+    events: list[Event], draw: Any, cuts: int
+) -> None:
+    """The whole log at once is what `afterclick triggers replay` does: so it equals what the stream fired."""
+    ordered = sorted(events, key=lambda event: event.at + draw.uniform(0, DELAY - 1))
+    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
+    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+    assert sorted(fire(all_rules, *batches, floor=10_000)) == sorted(fire(all_rules, events, floor=10_000))
+
+
+@pytest.mark.parametrize("rules", [[], [CARTS]])
+def test_no_events_fire_nothing(rules: list[Rule]) -> None:
+    assert fire(rules) == []
