@@ -1,6 +1,6 @@
 """Accepted events -> recent activity of people, items and categories; run it every few minutes.
 
-Reads       table ``events``                          schemas.EVENT, the last 24 h
+Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT, the last 24 h
             table ``items``                           schemas_dimensions.ITEM, for categories
 Writes      table ``activity``                        schemas_activity.ACTIVITY, replaced as a whole
             Redis                                     connectors.activity_store
@@ -18,6 +18,7 @@ from pyspark.sql import SparkSession
 
 from afterclick.activity import count_activity
 from afterclick.connectors import delta_tables
+from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.activity_store import ActivityStore
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
@@ -36,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def aggregate(spark: SparkSession, settings: Settings, *, now: datetime) -> int:
     """Count as of `now`, store in Delta, then in Redis; return the number of rows."""
-    events, items = (delta_tables.read_table(spark, settings, name) for name in ("events", "items"))
+    events, items = read_accepted(spark, settings), delta_tables.read_table(spark, settings, "items")
     path = delta_tables.table_path(settings, "activity")
     with delta_tables.table_lock(path):
         count_activity(events, items, now=now).write.format("delta").mode("overwrite").save(path)

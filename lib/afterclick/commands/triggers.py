@@ -48,10 +48,11 @@ def replay_figures(spark: "SparkSession", settings: "Settings", rules: Path, int
     from pyspark.sql import functions as F
 
     from afterclick.connectors import delta_tables
+    from afterclick.connectors.accepted_events import read_accepted
     from afterclick.trigger_file import read_rule_file
     from afterclick.trigger_replay import compare, lateness_seconds, replay_rules
 
-    events = delta_tables.read_table(spark, settings, "events")
+    events = read_accepted(spark, settings)
     fired = replay_rules(events, read_rule_file(str(rules)), str(rules), interval)
     today_file = settings.triggers.rules
     text = read_rule_file(today_file) if today_file else ""
