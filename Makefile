@@ -5,7 +5,9 @@ PYTEST := $(PY) -m pytest
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
-.PHONY: audit nightly help setup demo test check unit contract integration e2e faults golden lock bench quality
+AIRFLOW_LOCK := $(PY) -m uv pip compile requirements/airflow.in --quiet --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
+
+.PHONY: audit nightly help setup setup-airflow demo test check unit contract integration e2e faults golden lock bench quality
 
 help: ## list the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -13,10 +15,13 @@ help: ## list the targets
 setup: ## virtual environment from the lock file, Java, jars (a second run needs no network)
 	@scripts/setup.sh
 
+setup-airflow: setup ## Airflow in .venv-airflow from its own lock file
+	@scripts/setup_airflow.sh
+
 demo: setup ## real events turning into changing recommendations; ARGS="--events 20000 --json"
 	@.venv/bin/afterclick demo $(ARGS)
 
-test: setup check unit contract integration e2e ## everything that must pass
+test: setup setup-airflow check unit contract integration e2e ## everything that must pass
 
 check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	.venv/bin/ruff check .
@@ -24,9 +29,11 @@ check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	.venv/bin/mypy lib jobs tests scripts
 	.venv/bin/lint-imports
 	.venv/bin/codespell
-	.venv/bin/shellcheck scripts/setup.sh scripts/audit.sh scripts/test_clients.sh spark-submit.sh .ci/run
+	.venv/bin/shellcheck scripts/setup.sh scripts/setup_airflow.sh scripts/audit.sh scripts/test_clients.sh spark-submit.sh .ci/run
 	@cp requirements/dev.lock .venv/dev.lock.fresh && $(COMPILE) -o .venv/dev.lock.fresh >/dev/null && \
 	  diff -q requirements/dev.lock .venv/dev.lock.fresh || { echo "requirements/dev.lock is stale: run make lock"; exit 1; }
+	@cp requirements/airflow.lock .venv/airflow.lock.fresh && $(AIRFLOW_LOCK) -o .venv/airflow.lock.fresh >/dev/null && \
+	  diff -q requirements/airflow.lock .venv/airflow.lock.fresh || { echo "requirements/airflow.lock is stale: run make lock"; exit 1; }
 
 unit: setup ## rules and transforms
 	$(PYTEST) tests/unit $(ARGS)
@@ -46,8 +53,9 @@ faults: setup ## 20,000 events, every crash point once, five kills of each targe
 golden: setup ## rewrite tests/contract/golden; review the difference as code
 	AFTERCLICK_GOLDEN=1 $(PYTEST) tests/contract
 
-lock: setup ## compile requirements/dev.lock from setup.py
+lock: setup ## compile requirements/*.lock
 	$(COMPILE) --upgrade -o requirements/dev.lock
+	$(AIRFLOW_LOCK) --upgrade -o requirements/airflow.lock
 
 audit: setup ## known vulnerabilities of the locked packages, and the list of jars; for a nightly run
 	@scripts/audit.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Start one job: ./spark-submit.sh JOB [--dry-run] [job arguments]
 # The library travels as a zip, connector jars come from the cache (local) or by --packages (elsewhere).
+# `./spark-submit.sh pack` only writes dist/: the library and Spark's properties, for Airflow.
 # Environment: AFTERCLICK_ENVIRONMENT (local), AFTERCLICK_MASTER (from conf/<environment>.yaml), SPARK_SUBMIT.
 set -euo pipefail
 cd "$(dirname "$0")"
@@ -18,7 +19,7 @@ if [ -z "$job" ] || [ "$job" = "-h" ] || [ "$job" = "--help" ]; then
   usage
   if [ -n "$job" ]; then exit 0; else exit 2; fi
 fi
-if ! printf '%s\n' "$jobs" | grep -qx -- "$job"; then
+if [ "$job" != pack ] && ! printf '%s\n' "$jobs" | grep -qx -- "$job"; then
   echo "there is no job '$job'" >&2
   usage
   exit 2

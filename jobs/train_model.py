@@ -1,19 +1,24 @@
-"""Accepted events -> a new champion model.
+"""Accepted events -> a candidate model, one per logical date.
 
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
-Writes      MLflow run, artifacts, registered version with alias ``champion``
-Next        jobs/warm_cache.py
+Writes      MLflow run, artifacts, registered version without an alias
+Repeating   a date that has a version keeps it: nothing is trained again
+Next        jobs/promote_model.py
 """
 
+import argparse
 import logging
 import sys
+import time
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from pyspark.sql import SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from afterclick.connectors import model_registry
+from afterclick import __version__
+from afterclick.connectors import delta_tables, model_registry
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.interactions import distinct_interactions, select_interactions, weigh_interactions
 from afterclick.job_runner import job_context
@@ -25,33 +30,67 @@ logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Train, register and make champion."""
-    with job_context("train_model", argv) as (spark, settings):
-        train_champion(spark, settings)
+    """Train and register a candidate."""
+    parser = argparse.ArgumentParser(prog="train_model")
+    parser.add_argument("--date", default=f"{datetime.now(UTC):%Y-%m-%d}", help="logical date (default: today, UTC)")
+    arguments, rest = parser.parse_known_args(argv)
+    with job_context("train_model", rest) as (spark, settings):
+        train_candidate(spark, settings, arguments.date)
     return 0
 
 
-def train_champion(spark: SparkSession, settings: Settings) -> str:
-    """Train on everything in ``events`` and return the new version; streams switch when the cache is warm."""
-    interactions = select_interactions(read_accepted(spark, settings))
-    weights = weigh_interactions(interactions, settings.recommendations.event_weights)
+def train_candidate(spark: SparkSession, settings: Settings, date: str) -> str:
+    """Train on everybody in ``events`` but the people who judge models; return the date's version.
+
+    1. the date's version, if it has one, is the answer; 2. training; 3. run and version in the registry.
+    """
+    client = model_registry.open_registry(settings)
+    if found := model_registry.find_by_date(client, settings, date):
+        logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
+        return str(found.tags[model_registry.VERSION_TAG])
+    begun = time.monotonic()
+    learned = read_accepted(spark, settings).where(~is_held_out(settings.promotion.holdout_percent))
+    interactions = select_interactions(learned)
+    weights = weigh_interactions(interactions, settings.recommendations.event_weights).toArrow()
+    read_at = time.monotonic()
     now = datetime.now(UTC)
     training = train(
-        weights.toArrow(),
+        weights,
         settings.model,
         version=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
         trained_at=now.isoformat(timespec="milliseconds"),
         event_weights=settings.recommendations.event_weights,
     )
+    fitted_at = time.monotonic()
     training = add_sources(training, distinct_interactions(interactions).toArrow(), settings)
+    blended_at = time.monotonic()
     users, items = training.weights.shape
     figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
+    figures |= {"read_seconds": read_at - begun, "fit_seconds": fitted_at - read_at}
+    figures["blend_seconds"] = blended_at - fitted_at
     parameters = settings.model.model_dump(include={"rank", "regularization", "alpha", "iterations", "seed"})
-    client = model_registry.open_registry(settings)
-    registered = model_registry.register_model(client, settings, training.model, parameters=parameters, metrics=figures)
-    model_registry.set_champion(client, settings, registered)
-    logger.info("model trained version=%s users=%d items=%d", training.model.version, users, items)
-    return training.model.version
+    tags = {model_registry.DATE_TAG: date, "events_delta_version": table_version(spark, settings), "code": __version__}
+    registered = model_registry.register_model(
+        client, settings, training.model, parameters=parameters, metrics=figures, tags=tags
+    )
+    register_seconds = time.monotonic() - blended_at
+    model_registry.log_figures(client, registered.run_id, {"register_seconds": register_seconds})
+    told = "model trained version=%s users=%d items=%d read_s=%.1f fit_s=%.1f register_s=%.1f"
+    seconds = (figures["read_seconds"], figures["fit_seconds"], register_seconds)
+    logger.info(told, training.model.version, users, items, *seconds)
+    return str(registered.tags[model_registry.VERSION_TAG])
+
+
+def is_held_out(percent: int) -> Column:
+    """Return whether a person judges models and is kept out of training: the same people every night."""
+    return F.pmod(F.xxhash64("subject_id"), F.lit(100)) < percent
+
+
+def table_version(spark: SparkSession, settings: Settings) -> str:
+    """Return the version of ``events`` that is read now."""
+    path = delta_tables.table_path(settings, "events")
+    history: DataFrame = spark.sql(f"DESCRIBE HISTORY delta.`{path}` LIMIT 1")
+    return str(history.select("version").first()[0])  # type: ignore[index]
 
 
 if __name__ == "__main__":

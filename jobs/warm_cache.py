@@ -1,15 +1,14 @@
 """Accepted events -> histories and lists of one model version in Redis, then the pointer.
 
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
-            MLflow alias ``champion``, or a version given
+            MLflow alias ``champion``, or a version or date given
 Writes      Redis histories and lists of the version, the popular list, last of all the pointer
-Repeating   safe: histories are sets, and streams may write at the same time
+Repeating   safe: histories are sets, and streams may write at the same time; a killed warming goes on where it was
 """
 
 import argparse
 import logging
 import sys
-import time
 from collections.abc import Sequence
 
 from pyspark.sql import DataFrame, SparkSession, Window
@@ -17,38 +16,50 @@ from pyspark.sql import functions as F
 
 from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.accepted_events import read_accepted
+from afterclick.connectors.version_pointer import VersionPointer
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
-from afterclick.list_updates import total, update_spread
+from afterclick.list_updates import total, warm_spread
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
+from afterclick.switching import take_over
 
 logger = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Warm the champion's or a given version's lists and switch to it."""
+    """Warm the champion's or a given version's lists and, unless told not to, switch to it."""
     parser = argparse.ArgumentParser(prog="warm_cache")
     parser.add_argument("--version", default=None, help="model version (default: the champion)")
+    parser.add_argument("--date", default=None, help="logical date of the version, instead of --version")
+    parser.add_argument("--no-switch", action="store_true", help="only write lists; `afterclick model switch` follows")
     arguments, rest = parser.parse_known_args(argv)
     with job_context("warm_cache", rest) as (spark, settings):
-        warm(spark, settings, arguments.version)
+        client = model_registry.open_registry(settings)
+        version = model_registry.choose_version(client, settings, version=arguments.version, date=arguments.date)
+        (write_lists if arguments.no_switch else warm)(spark, settings, version)
     return 0
 
 
 def warm(spark: SparkSession, settings: Settings, version: str | None = None) -> int:
-    """Write everybody's history and list, then switch; returns the number of people.
-
-    1. histories and lists, 2. the popular list, 3. the pointer.
-    """
+    """Write everybody's history and list of a version (None: the champion's), then switch; returns the number of people."""
     version = version or model_registry.champion_version(model_registry.open_registry(settings), settings)
-    recommender = read_recommender(settings, version)
-    store = redis_store.connect(settings.redis)
+    people = write_lists(spark, settings, version)
+    take_over(redis_store.connect(settings.redis), read_recommender(settings, version), settings.promotion)
+    return people
+
+
+def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
+    """Write everybody's history and list of a version beside those that are served; return the number of people.
+
+    1. the announcement, so that whoever acts meanwhile is not missed, 2. histories and lists, part by part.
+    """
+    read_recommender(settings, version)  # a version that cannot be loaded is not announced
+    pointer = VersionPointer(redis_store.connect(settings.redis))
+    pointer.announce(version)
     recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
-    people = total(update_spread(recent, settings=settings, version=version))["written"]
-    store.write_popular(recommender.popular(int(time.time() * 1000)))
-    store.switch_version(version)
-    logger.info("cache warmed version=%s people=%d", version, people)
+    people = total(warm_spread(recent, settings=settings, version=version))["written"]
+    logger.info("cache warmed version=%s people=%d behind=%d", version, people, pointer.count_behind(version))
     return people
 
 

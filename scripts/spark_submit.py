@@ -21,13 +21,17 @@ from afterclick.settings import load_spark_conf  # noqa: E402
 def main() -> int:
     """Print or run the command of one job."""
     parser = argparse.ArgumentParser(prog="spark-submit.sh", description=__doc__)
-    parser.add_argument("job")
+    parser.add_argument("job", help="a job, or `pack`: only write the library and Spark's properties, for Airflow")
     parser.add_argument(
         "--dry-run", action="store_true", help="print the command, one option a line, and start nothing"
     )
     arguments, rest = parser.parse_known_args()
     environment = os.environ.get("AFTERCLICK_ENVIRONMENT", "local")  # noqa: TID251 - this is the launcher
     archive = ROOT / "dist" / "afterclick-lib.zip"
+    if arguments.job == "pack":
+        pack_library(archive)
+        write_properties(environment, archive.with_name(f"spark-{environment}.properties"))
+        return 0
     command = submit_command(arguments.job, rest, environment, archive)
     if arguments.dry_run:
         print(" \\\n  ".join(_grouped(command)))  # noqa: T201 - the answer
@@ -56,6 +60,21 @@ def connector_options(environment: str) -> list[str]:
         files = ":".join(map(str, file_system_jars(cache)))
         return ["--jars", ",".join(map(str, spark_jars(cache))), "--driver-class-path", files]
     return ["--packages", ",".join(":".join(artifact) for artifact in ARTIFACTS["spark"])]
+
+
+def write_properties(environment: str, file: Path) -> None:
+    """Write what `submit_command` gives as options, without the master, as a properties file."""
+    conf = with_library_path(load_spark_conf(environment), environment)
+    conf.pop("spark.master", None)
+    names = {
+        "--jars": "spark.jars",
+        "--packages": "spark.jars.packages",
+        "--driver-class-path": "spark.driver.extraClassPath",
+    }
+    options = connector_options(environment)
+    conf |= {names[option]: value for option, value in zip(options[::2], options[1::2], strict=True)}
+    lines = [f"{key}={value}".replace("\\", "\\\\") for key, value in sorted(conf.items())]
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def with_library_path(conf: Mapping[str, str], environment: str) -> dict[str, str]:

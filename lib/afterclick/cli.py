@@ -76,6 +76,18 @@ quarantine_app.command()(quarantine.inspect)
 quarantine_app.command()(quarantine.replay)
 faults_app.command()(faults.run)
 triggers_app.command("replay")(triggers.replay)
+for _command in (
+    model.gate,
+    model.switch,
+    model.verify,
+    model.changes,
+    model.promote,
+    model.rollback,
+    model.alias,
+    model.drift,
+    model.diff,
+):
+    model_app.command()(_command)
 
 
 @faults_app.callback()

@@ -41,6 +41,14 @@ class IncompatibleModelError(ModelError):
     """Raised when stored model files are damaged, tampered with or of another layout."""
 
 
+class ModelRefusedError(ModelError):
+    """Raised when a model does not pass the gates of promotion; what is served is left as it is."""
+
+
+class VersionMovedError(ModelError):
+    """Raised when another model version is served than the one computed for; compute again or look first."""
+
+
 class FoldInError(ModelError):
     """Raised when the inputs of a fold-in disagree in shape."""
 

@@ -13,6 +13,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors.delta_tables import stop_between_batches
+from afterclick.errors import ModelRefusedError
 from afterclick.job_metrics import job_metrics
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.logs import configure_logging
@@ -92,6 +93,12 @@ def _watch(
     for query in stalled:
         end_stalled(query, limit_seconds)
     return stalled
+
+
+def report_refusal(error: ModelRefusedError) -> int:
+    """Log why a model was refused; the exit code of a job that did its work and says no."""
+    logger.error("%s (docs/operations.md, 'A model was refused')", error)
+    return 1
 
 
 def _log_failure(error: StreamingQueryException) -> None:

@@ -5,6 +5,7 @@ Everything a list depends on is the history set and the model, so repeating a ba
 """
 
 from collections.abc import Mapping
+from itertools import repeat
 from typing import NamedTuple
 
 import msgspec
@@ -14,6 +15,7 @@ import pyarrow as pa
 from afterclick.connectors.redis_store import (
     CONFLICT,
     FENCED,
+    MOVED,
     WRITTEN,
     Fence,
     ListedItem,
@@ -22,7 +24,7 @@ from afterclick.connectors.redis_store import (
     StoredHistory,
     TopList,
 )
-from afterclick.errors import StoreUnavailableError
+from afterclick.errors import StoreUnavailableError, VersionMovedError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD, History, merge_histories
 from afterclick.models import item_keys
 from afterclick.recommender import Recommender
@@ -61,7 +63,7 @@ def update_lists(
     length
         Most recent interactions to keep per person.
     fence
-        The writing batch; None keeps each history's own (warming a cache beside the stream).
+        The batch writing for the served version; None keeps each history's own (warming a cache beside the stream).
 
     Returns
     -------
@@ -72,8 +74,12 @@ def update_lists(
     ------
     StoreUnavailableError
         If Redis fails, or a history keeps changing under us.
+    VersionMovedError
+        If a batch writes for a version that is no longer served.
     """
-    return _write_all(_arrivals(interactions), {}, recommender, store, length=length, fence=fence, now_ms=now_ms)
+    serving = _version(recommender) if fence else None
+    arrivals = _arrivals(interactions)
+    return _write_all(arrivals, {}, recommender, store, length=length, fence=fence, serving=serving, now_ms=now_ms)
 
 
 def recompute_lists(
@@ -97,7 +103,8 @@ def recompute_lists(
         If Redis fails, or a history keeps changing under us.
     """
     left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id in reasons}
-    return _write_all(left, reasons, recommender, store, length=length, fence=None, now_ms=now_ms)
+    serving = _version(recommender)
+    return _write_all(left, reasons, recommender, store, length=length, fence=None, serving=serving, now_ms=now_ms)
 
 
 def put_in_front(top: TopList, reason: Reason) -> TopList:
@@ -117,6 +124,7 @@ def _write_all(
     *,
     length: int,
     fence: Fence | None,
+    serving: str | None,
     now_ms: int,
 ) -> pa.Table:
     """Read, merge, list and write; again for those whose history changed meanwhile."""
@@ -133,13 +141,19 @@ def _write_all(
                 put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)
             ]
         fences = [fence or history.fence for history in stored]
-        answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences)))
+        answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences, repeat(serving))))
+        if MOVED in answers:
+            raise VersionMovedError(f"model version {serving or 'none'} is no longer served: compute these lists again")
         counts = {answer: counts[answer] + answers.count(answer) for answer in counts}
         left = {n: left[n] for n, answer in zip(subjects, answers, strict=True) if answer == CONFLICT}
     message = (
         f"{len(left)} histories changed during each of {_ATTEMPTS} attempts to write them: two streams write one prefix"
     )
     raise StoreUnavailableError(message)
+
+
+def _version(recommender: Recommender | None) -> str:
+    return recommender.model.version if recommender else ""
 
 
 def _merge(stored: StoredHistory, arriving: History, fresh_as_of_ms: int, length: int) -> StoredHistory:

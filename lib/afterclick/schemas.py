@@ -21,6 +21,7 @@ from afterclick.schemas_dimensions import CUSTOMER, ENRICHED_ITEM, ITEM, REJECTE
 from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
 from afterclick.schemas_fates import fields as _schema
 from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
+from afterclick.schemas_relevance import RELEVANCE
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
 LINE_ITEM = _schema(
@@ -142,6 +143,7 @@ INTERACTION_WEIGHT = _schema(
 )
 
 TABLES: dict[str, StructType] = {
+    "relevance": RELEVANCE,
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,

@@ -141,6 +141,8 @@ class RecommendationSettings(Section):
     """Leave out what the subject already interacted with."""
     event_weights: dict[str, float] = {"view": 1.0, "cart": 3.0, "purchase": 5.0}
     """Interaction strength by event type; a type not listed does not count."""
+    warm_parts: int = Field(default=16, ge=1)
+    """Parts in which a new model's cache is warmed; a killed warming loses at most the parts that were running."""
     driver_rows: int = Field(default=20_000, ge=0)
     """Batches up to this many interactions are folded in on the driver, larger ones on executors."""
 
@@ -180,6 +182,54 @@ class ModelSettings(Section):
     """Alternating sweeps."""
     seed: int = 42
     """Random state of the factors' start."""
+
+
+class PromotionSettings(Section):
+    """When a candidate may become champion, and how long one can go back."""
+
+    holdout_percent: int = Field(default=5, ge=0, le=50)
+    """People (by hash, always the same) kept out of training; their last visits judge every model."""
+    max_holdout_people: int = Field(default=2_000, ge=1)
+    """Bound of the evaluation's cost."""
+    list_length: int = Field(default=20, ge=1)
+    """N of HR@N and MRR@N."""
+    min_people: int = Field(default=100, ge=1)
+    """Fewest people to train on."""
+    min_interactions: int = Field(default=1_000, ge=1)
+    """Fewest person-item pairs to train on."""
+    min_holdout_people: int = Field(default=20, ge=0)
+    """Fewest people to judge by."""
+    tolerance: float = Field(default=0.05, ge=0)
+    """Share of the champion's hit rate by which a candidate may be worse, beside twice the standard error."""
+    max_norm_ratio: float = Field(default=1_000.0, gt=1)
+    """Largest item factor's norm over the median norm."""
+    min_coverage: float = Field(default=0.8, ge=0, le=1)
+    """Share of the champion's popularity whose items the candidate knows."""
+    max_bytes: int = Field(default=2_000_000_000, ge=1)
+    """Largest size of a model's files."""
+    max_load_seconds: float = Field(default=30.0, gt=0)
+    """Longest time to load and check a model."""
+    rollback_hours: int = Field(default=48, ge=1)
+    """How long after a switch the version before is kept ready."""
+
+
+class RelevanceSettings(Section):
+    """When the served model counts as worse than the one before, and traffic as changed."""
+
+    window_hours: int = Field(default=24 * 7, ge=1)
+    """Visits since the last switch, but no older than this, are measured."""
+    max_visits: int = Field(default=20_000, ge=1)
+    """Most recent visits measured at once."""
+    min_visits: int = Field(default=200, ge=1)
+    """No rollback on fewer visits."""
+    min_drop: float = Field(default=0.2, ge=0, le=1)
+    """Share of the control's hit rate that must be lost."""
+    false_alarms: float = Field(default=0.001, gt=0, lt=1)
+    """Probability that two equal models are ever told apart, however often one looks."""
+    cooldown_hours: int = Field(default=24, ge=0)
+    """No second automatic rollback within this time."""
+    max_psi: float = Field(default=0.25, gt=0)
+    """Population stability index of event types or item popularity above which a model is trained early."""
 
 
 class HttpSettings(Section):

@@ -25,9 +25,11 @@ from afterclick.setting_sections import (
     MetricsSettings,
     ModelSettings,
     PrivacySettings,
+    PromotionSettings,
     QualitySettings,
     RecommendationSettings,
     RedisSettings,
+    RelevanceSettings,
     Section,
     ServingSettings,
     SessionSettings,
@@ -70,6 +72,10 @@ class Settings(Section):
     """Upkeep of tables."""
     model: ModelSettings
     """Training and registry."""
+    promotion: PromotionSettings = PromotionSettings()
+    """Gates and rolling back."""
+    relevance: RelevanceSettings = RelevanceSettings()
+    """Rules on live traffic."""
     collector: CollectorSettings = CollectorSettings()
     """The ingest service."""
     keys: KeySettings = KeySettings()

@@ -64,3 +64,20 @@ def test_pack_library_holds_library_and_jobs(tmp_path: Path) -> None:
     names = zipfile.ZipFile(tmp_path / "one.zip").namelist()
     assert {"afterclick/sessions.py", "jobs/build_sessions.py", "afterclick/local/jars.sha256"} <= set(names)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+
+
+def test_properties_for_airflow_are_the_options_of_spark_submit(tmp_path: Path) -> None:
+    sys.path.insert(0, "scripts")
+    try:
+        from spark_submit import submit_command, write_properties
+    finally:
+        sys.path.remove("scripts")
+    write_properties("local", tmp_path / "spark.properties")
+    lines = (tmp_path / "spark.properties").read_text(encoding="utf-8").replace("\\\\", "\\").splitlines()
+
+    command = submit_command("train_model", [], "local", tmp_path / "lib.zip")
+
+    value = {word: command[place + 1] for place, word in enumerate(command[:-1])}
+    confs = {command[place + 1] for place, word in enumerate(command) if word == "--conf"}
+    confs |= {f"spark.jars={value['--jars']}", f"spark.driver.extraClassPath={value['--driver-class-path']}"}
+    assert set(lines) == confs

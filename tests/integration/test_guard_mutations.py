@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from afterclick import event_fates
 from afterclick.collector import event_sink
-from afterclick.connectors import accepted_events, delta_tables, redis_store
+from afterclick.connectors import accepted_events, delta_tables, redis_scripts, redis_store
 from afterclick.connectors.redis_store import RedisStore
 from afterclick.settings import Settings
 from integration import test_broker_outage, test_update_recommendations
@@ -109,9 +109,9 @@ def test_without_the_fence_an_old_driver_overwrites_a_list(
     store: RedisStore,  # noqa: F811 - the fixture
     monkeypatch: Patch,
 ) -> None:
-    fenced = [line for line in redis_store._WRITE_SCRIPT.splitlines() if "return -1" in line]  # noqa: SLF001
+    fenced = [line for line in redis_scripts.WRITE.splitlines() if "return -1" in line]
     assert len(fenced) == 1
-    monkeypatch.setattr(redis_store, "_WRITE_SCRIPT", redis_store._WRITE_SCRIPT.replace(fenced[0], ""))  # noqa: SLF001
+    monkeypatch.setattr(redis_store, "WRITE", redis_scripts.WRITE.replace(fenced[0], ""))
 
     with turns_red():
         test_update_recommendations.test_update_lists_leaves_a_later_writer_s_list_alone(live, store)

@@ -38,7 +38,7 @@ def test_write_lists_stores_history_and_list_with_expiry(live: Settings) -> None
     assert (stored[0].revision, stored[0].fence, stored[0].fresh_as_of_ms) == (1, Fence(1, 2), 5)
     assert (stored[1].revision, len(stored[1].records)) == (0, 0)
     assert store.read_list("ada") == ("v1", TOP)
-    client = store._client  # noqa: SLF001
+    client = store.client
     assert 0 < client.ttl(redis_store.history_key(live.redis.prefix, "ada")) <= live.redis.history_ttl_days * 86_400
     assert 0 < client.ttl(redis_store.list_key(live.redis.prefix, "v1", "ada")) <= live.redis.list_ttl_days * 86_400
 
@@ -98,7 +98,7 @@ def test_commands_say_store_unavailable_when_redis_is_down() -> None:
 
 def test_read_histories_refuses_what_another_program_wrote(live: Settings) -> None:
     store = redis_store.connect(live.redis)
-    store._client.set(redis_store.history_key(live.redis.prefix, "ada"), b"something else")  # noqa: SLF001
+    store.client.set(redis_store.history_key(live.redis.prefix, "ada"), b"something else")
 
     with pytest.raises(StoreUnavailableError, match="another program"):
         store.read_histories(["ada"])

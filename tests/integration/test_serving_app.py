@@ -28,6 +28,7 @@ def warmed(live: Settings) -> None:
     assert ada is not None
     save_model(make_model(items=30), model_folder(live, "v1"))
     store, recommender = redis_store.connect(live.redis), read_recommender(live, "v1")
+    store.switch_version("v1")
     row = {
         "subject_id": [ada.subject_id],
         "item_id": ["item-3"],
@@ -37,7 +38,6 @@ def warmed(live: Settings) -> None:
     }
     update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, 1), now_ms=2000)
     store.write_popular(recommender.popular(1))
-    store.switch_version("v1")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_exclude_seen_leaves_out_what_the_person_had_and_gives_the_placement_bac
 
 
 def test_a_session_gets_its_list_and_nothing_is_stored(client: TestClient, live: Settings) -> None:
-    before = redis_store.connect(live.redis)._client.dbsize()  # noqa: SLF001
+    before = redis_store.connect(live.redis).client.dbsize()
 
     body = {"items": ["item-3"], "n": 5, "explain": True, "exclude_seen": True}
     answer = client.post("/v1/recommendations", json=body).json()
@@ -105,7 +105,7 @@ def test_a_session_gets_its_list_and_nothing_is_stored(client: TestClient, live:
     names = [item.item_id for item in expected.items if item.item_id != "item-3"][:5]
     assert (answer["source"], [item["item_id"] for item in answer["items"]]) == ("session", names)
     assert {item["because"] for item in answer["items"]} == {"item-3"}
-    assert redis_store.connect(live.redis)._client.dbsize() == before  # noqa: SLF001
+    assert redis_store.connect(live.redis).client.dbsize() == before
     unknown = client.post("/v1/recommendations", json={"items": ["nowhere"]}).json()
     assert (unknown["source"], len(unknown["items"])) == ("popular", 10)
 

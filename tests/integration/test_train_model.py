@@ -1,4 +1,4 @@
-"""The training job: events in Delta -> a registered champion with factors, followers and a blend."""
+"""The training job: events in Delta -> a registered candidate with factors, followers and a blend."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from afterclick.models import load_model
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from jobs.import_history import import_log
-from jobs.train_model import train_champion
+from jobs.train_model import train_candidate
 
 
 def walk(events: int = 1_500, people: int = 40, items: int = 20) -> pa.Table:
@@ -27,14 +27,14 @@ def walk(events: int = 1_500, people: int = 40, items: int = 20) -> pa.Table:
     return pa.table(columns | {"event_type": ["view"] * events})
 
 
-def test_train_champion_registers_a_model_whose_lists_follow_from_its_followers(
+def test_train_candidate_registers_a_model_whose_lists_follow_from_its_followers(
     spark: SparkSession, settings: Settings
 ) -> None:
     changed: dict[str, Any] = {"rank": 8, "iterations": 3}
     small = settings.model_copy(update={"model": settings.model.model_copy(update=changed)})
     import_log(spark, small, walk(), digest="walk", purposes=["analytics", "personalisation"])
 
-    version = train_champion(spark, small)
+    version = train_candidate(spark, small, "2026-11-24")
 
     recommender = read_recommender(small, version)
     assert load_model(model_folder(small, version)).sources

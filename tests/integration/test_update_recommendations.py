@@ -188,8 +188,8 @@ def test_warm_restores_histories_and_lists_identical_after_a_wipe(
 
     assert warm_cache.warm(spark, live, "v1") == 2
     before = content()
-    for key in store._client.scan_iter(live.redis.prefix.encode() + b"*"):  # noqa: SLF001
-        store._client.delete(key)  # noqa: SLF001
+    for key in store.client.scan_iter(live.redis.prefix.encode() + b"*"):
+        store.client.delete(key)
     assert store.served_version() is None
     warm_cache.warm(spark, live, "v1")
 

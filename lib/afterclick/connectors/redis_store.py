@@ -7,7 +7,7 @@
 ``{prefix}popular:{version}``         the same for people without a list
 ====================================  =====================================================
 
-docs/decisions/0004-redis-layout.md says why.
+`connectors.version_pointer` has the keys of a switch. docs/decisions/0004-redis-layout.md says why.
 """
 
 import struct
@@ -20,6 +20,7 @@ import msgspec
 import numpy as np
 import redis
 
+from afterclick.connectors.redis_scripts import WRITE
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD, History
@@ -29,22 +30,7 @@ MAGIC = b"AH01"
 _HEADER = struct.Struct("<4sIIqq")
 _STREAM_PATIENCE = 10.0
 
-# KEYS: history, list. ARGV: revision read, generation, batch id, new history, history TTL, new list, list TTL.
-_WRITE_SCRIPT = """
-local header = redis.call('GETRANGE', KEYS[1], 0, 27)
-local revision = 0
-if #header == 28 then
-  local generation, batch
-  revision, generation, batch = struct.unpack('<I4I4i8', header, 5)
-  local ours, our_batch = tonumber(ARGV[2]), tonumber(ARGV[3])
-  if generation > ours or (generation == ours and batch > our_batch) then return -1 end
-end
-if revision ~= tonumber(ARGV[1]) then return 0 end
-redis.call('SET', KEYS[1], ARGV[4], 'EX', ARGV[5])
-if ARGV[6] ~= '' then redis.call('SET', KEYS[2], ARGV[6], 'EX', ARGV[7]) end
-return 1
-"""
-WRITTEN, CONFLICT, FENCED = 1, 0, -1
+WRITTEN, CONFLICT, FENCED, MOVED = 1, 0, -1, -2
 
 
 class ListedItem(msgspec.Struct, frozen=True):
@@ -91,13 +77,15 @@ class StoredHistory:
 class ListUpdate(NamedTuple):
     """What `fence` stores for one subject.
 
-    `history.revision` is the one that was read; `top` is None before the first model.
+    `history.revision` is the one that was read; `top` is None before the first model. `serving` is the served version
+    that the list is for ("" before the first): a list for another one is refused. None: whatever is served (warming).
     """
 
     subject_id: str
     history: StoredHistory
     top: TopList | None
     fence: Fence
+    serving: str | None = None
 
 
 def connect(
@@ -131,9 +119,9 @@ class RedisStore:
     """
 
     def __init__(self, client: redis.Redis, settings: RedisSettings, crash_point: CrashPoint | None = None) -> None:
-        self._client = client
+        self.client = client
+        self.settings = settings
         self._crash_point = crash_point
-        self._settings = settings
         self._prefix = settings.prefix
 
     def read_histories(self, subject_ids: Sequence[str]) -> list[StoredHistory]:
@@ -141,7 +129,7 @@ class RedisStore:
         if not subject_ids:
             return []
         with translated():
-            values: list[Any] = self._client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
+            values: list[Any] = self.client.mget([history_key(self._prefix, subject_id) for subject_id in subject_ids])
         return [unpack_history(value) if value else StoredHistory(np.zeros(0, RECORD)) for value in values]
 
     def write_lists(self, updates: Sequence[ListUpdate]) -> list[int]:
@@ -151,21 +139,21 @@ class RedisStore:
         -------
         list of int
             ``WRITTEN``; ``CONFLICT`` when someone wrote since we read: read, merge and write again; ``FENCED`` when a
-            later batch or generation has written: leave it.
+            later batch or generation has written: leave it; ``MOVED`` when another version is served now: compute anew.
         """
-        pipeline = self._client.pipeline(transaction=False)
+        pipeline = self.client.pipeline(transaction=False)
         day = 86_400
         if self._crash_point is CrashPoint.HALF_PIPELINE:
             updates = updates[: (len(updates) + 1) // 2]
-        for subject_id, history, top, fence in updates:
-            keys = (
-                history_key(self._prefix, subject_id),
-                list_key(self._prefix, top.model_version if top else "none", subject_id),
-            )
+        pointers = (pointer_key(self._prefix), f"{self._prefix}next", f"{self._prefix}previous")
+        for subject_id, history, top, fence, serving in updates:
+            lists = list_key(self._prefix, top.model_version if top else "none", subject_id)
+            keys = (history_key(self._prefix, subject_id), lists, *pointers)
             blob = pack_history(history, fence)
-            arguments = (history.revision, *fence, blob, self._settings.history_ttl_days * day)
+            arguments = (history.revision, *fence, blob, self.settings.history_ttl_days * day)
             encoded = msgspec.msgpack.encode(top) if top else b""
-            pipeline.eval(_WRITE_SCRIPT, 2, *keys, *arguments, encoded, self._settings.list_ttl_days * day)
+            switch = ("*" if serving is None else serving, f"{self._prefix}behind:", subject_id)
+            pipeline.eval(WRITE, 5, *keys, *arguments, encoded, self.settings.list_ttl_days * day, *switch)
         with translated():
             answers = [int(answer) for answer in pipeline.execute()]
         crash_at(CrashPoint.HALF_PIPELINE, self._crash_point)
@@ -177,29 +165,29 @@ class RedisStore:
         if version is None:
             return None, None
         with translated():
-            value: Any = self._client.get(list_key(self._prefix, version, subject_id))
+            value: Any = self.client.get(list_key(self._prefix, version, subject_id))
         return version, decode_list(value) if value else None
 
     def served_version(self) -> str | None:
         """Return the model version the pointer names; None before the first."""
         with translated():
-            value: Any = self._client.get(pointer_key(self._prefix))
+            value: Any = self.client.get(pointer_key(self._prefix))
         return value.decode() if value else None
 
     def switch_version(self, version: str) -> None:
-        """Point to a version whose lists are there."""
+        """Point to a version at once; beside running streams use `switching`."""
         with translated():
-            self._client.set(pointer_key(self._prefix), version.encode())
+            self.client.set(pointer_key(self._prefix), version.encode())
 
     def write_popular(self, top: TopList) -> None:
         """Store the list for people without one; it does not expire."""
         with translated():
-            self._client.set(popular_key(self._prefix, top.model_version), msgspec.msgpack.encode(top))
+            self.client.set(popular_key(self._prefix, top.model_version), msgspec.msgpack.encode(top))
 
     def read_popular(self, version: str) -> TopList | None:
         """Return the list for people without one."""
         with translated():
-            value: Any = self._client.get(popular_key(self._prefix, version))
+            value: Any = self.client.get(popular_key(self._prefix, version))
         return decode_list(value) if value else None
 
 

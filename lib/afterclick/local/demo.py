@@ -9,7 +9,7 @@ import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import httpx
 
 from afterclick.connectors import delta_tables
 from afterclick.connectors.checkpoints import committed_offsets, end_offsets
+from afterclick.connectors.model_registry import open_registry
 from afterclick.errors import LocalStackError
 from afterclick.local import complete_journey, services
 from afterclick.local.demo_report import Progress, choose_person, is_plain, replay_figures, shown_person
@@ -24,6 +25,7 @@ from afterclick.local.freshness import FreshnessProbe
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.sender import Message, SendCounts, send
 from afterclick.local.simulator import Basket, Mischief, shift_baskets, visit_messages
+from afterclick.promotion import switch
 from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
@@ -60,7 +62,7 @@ def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[
     names
         Product name by item id.
     """
-    from jobs import import_history, train_model, warm_cache  # noqa: PLC0415 - jobs import connectors, we sit above
+    from jobs import import_history, promote_model, train_model, warm_cache  # noqa: PLC0415 - jobs import connectors, we sit above
 
     announce("reading Complete Journey (simulated transactions of 2,469 households)")
     lines = complete_journey.read_lines()
@@ -73,9 +75,12 @@ def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[
         items = spark.createDataFrame(complete_journey.catalogue(lines))
         delta_tables.append_once(items, settings, query="demo_catalogue", table="items", batch_id=0)
         announce("training the first model (implicit ALS) and registering it in MLflow")
-        version = train_model.train_champion(spark, settings)
-        announce(f"warming the cache with model version {version}")
-        warm_cache.warm(spark, settings, version)
+        version = train_model.train_candidate(spark, settings, f"{datetime.now(UTC):%Y-%m-%d}")
+        announce(f"judging model version {version} by people it has not seen")
+        promote_model.judge_candidate(spark, settings, version)
+        announce("warming the cache and switching to it")
+        warm_cache.write_lists(spark, settings, version)
+        switch(open_registry(settings), settings, version)
     finally:
         spark.stop()
     baskets = complete_journey.replay_baskets(lines, count=8_000)

@@ -112,7 +112,6 @@ def _add_lists(
         placement: Annotated[str | None, Query(max_length=64, description="Where it is shown; given back.")] = None,
     ) -> Recommendations:
         begun = time.perf_counter()
-        popular = reader.popular()
         try:
             asked = RawId(kind, user_id)
             personal, history = await reader.read_person(asked, with_history=exclude_seen or explain)
@@ -120,12 +119,13 @@ def _add_lists(
             metrics.errors.inc()
             logger.warning("served without the store: %s", error)
             personal, history = None, None
+        popular = reader.popular(personal.model_version if personal else None)
         answer = build_answer(
             personal,
             popular,
             n=n,
             hidden=Hidden(_split(exclude), reader.withdrawn, seen_keys(history) if exclude_seen else frozenset()),
-            fallback=reader.models.by_popularity,
+            fallback=reader.models.ids_of(popular.model_version),
             explain=explain,
             now_ms=int(clock().timestamp() * 1000),
             placement=placement,

@@ -53,6 +53,7 @@ class ListReader:
         rules = settings.serving
         self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
+        self._before: TopList | None = None
         self._withdrawn: frozenset[str] = frozenset()
         self.models = ModelReader(settings)
         self._directory = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
@@ -97,6 +98,7 @@ class ListReader:
         version: Any = await self._client.get(pointer_key(self._prefix))
         if version is None:
             return None, None
+        await self._remember_popular(version.decode())
         keys = [list_key(self._prefix, version.decode(), subject_id)]
         if with_history:
             keys.append(history_key(self._prefix, subject_id))
@@ -104,8 +106,15 @@ class ListReader:
         history = unpack_history(values[1]) if with_history and values[1] else None
         return decode_list(values[0]) if values[0] else None, history
 
-    def popular(self) -> TopList:
-        """Return the popular list in memory.
+    async def _remember_popular(self, version: str) -> None:
+        """Have the popular list of exactly this version, and of the one before: an answer must not mix two."""
+        if self._popular is None or self._popular.model_version != version:
+            value: Any = await self._client.get(popular_key(self._prefix, version))
+            if value:
+                self._before, self._popular = self._popular, decode_list(value)
+
+    def popular(self, version: str | None = None) -> TopList:
+        """Return the popular list in memory, of a version if it is one of the last two.
 
         Raises
         ------
@@ -115,16 +124,16 @@ class ListReader:
         if self._popular is None:
             message = "there is no model yet: import history and run the jobs train_model and warm_cache"
             raise ModelNotFoundError(message)
-        return self._popular
+        is_before = self._before is not None and self._before.model_version == version
+        return self._before if is_before and self._before else self._popular
 
     async def refresh_popular(self) -> None:
         """Read the served version's popular list; without Redis keep the old one or make one from a local model."""
         version: Any = None
         try:
             version = await self._client.get(pointer_key(self._prefix))
-            value: Any = await self._client.get(popular_key(self._prefix, version.decode())) if version else None
-            if value:
-                self._popular = decode_list(value)
+            if version:
+                await self._remember_popular(version.decode())
             members: Any = await self._client.smembers(withdrawn_key(self._prefix))
             self._withdrawn = frozenset(member.decode() for member in members)
         except (RedisError, OSError, TimeoutError) as error:

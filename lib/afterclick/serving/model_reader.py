@@ -30,6 +30,11 @@ class ModelReader:
         """Return the ids of the whole catalogue, most popular first; nothing without a model."""
         return self._by_popularity
 
+    def ids_of(self, version: str) -> tuple[str, ...]:
+        """Return the same if they are of this version, else nothing: an answer must not mix two."""
+        is_it = self._recommender is not None and self._recommender.model.version == version
+        return self._by_popularity if is_it else ()
+
     async def follow(self, version: str | None) -> None:
         """Load the version, or the newest there is when none is told, unless it is in memory already."""
         if self._recommender is None or (version and version != self._recommender.model.version):

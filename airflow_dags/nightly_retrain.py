@@ -1,0 +1,28 @@
+"""Every night: a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
+
+from datetime import UTC, datetime
+
+from afterclick_tasks import CHAMPION, DATE, DEFAULTS, EVENTS, PARAMS, command, submit
+from airflow.sdk import DAG
+
+with DAG(
+    "nightly_retrain",
+    description="train, judge, warm, switch, verify",
+    schedule="15 2 * * *",
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    max_active_runs=1,
+    default_args=DEFAULTS,
+    params=PARAMS,
+    render_template_as_native_obj=False,
+    tags=["afterclick"],
+    doc_md=__doc__,
+):
+    train = submit("train_model", "train_model", "--date", DATE, inlets=[EVENTS])
+    evaluate = submit("evaluate", "promote_model", "--judge-only", "--date", DATE)
+    gate = command("gate", "model", "gate", "--date", DATE, retries=0)  # a refusal does not change by asking again
+    warm = submit("warm_cache", "warm_cache", "--no-switch", "--date", DATE)
+    switch = command("switch", "model", "switch", "--date", DATE, outlets=[CHAMPION])
+    verify = command("verify", "model", "verify", "--date", DATE)
+    audit = command("audit", "model", "changes", "--json")
+    train >> evaluate >> gate >> warm >> switch >> verify >> audit

@@ -1,0 +1,310 @@
+"""From candidate to champion on real MLflow and Redis: good models pass, every kind of bad one is refused with why."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from mlflow import MlflowClient
+from pydantic import SecretStr
+
+from afterclick.connectors import model_registry, redis_store
+from afterclick.connectors.model_changes import list_changes
+from afterclick.connectors.redis_store import RedisStore
+from afterclick.connectors.version_pointer import VersionPointer
+from afterclick.errors import (
+    IncompatibleModelError,
+    ModelError,
+    ModelNotFoundError,
+    ModelRefusedError,
+    StoreUnavailableError,
+)
+from afterclick.holdout import Visit, last_visits
+from afterclick.model_difference import compare
+from afterclick.models import _sha256
+from afterclick.promotion import evaluate, require_passed, roll_back, switch, verify
+from afterclick.served_model import model_folder
+from afterclick.settings import Settings
+from afterclick.training import Training, train
+
+DATE = "2026-11-24"
+
+
+def shopping(people: int, seed: int) -> pa.Table:
+    """Everybody buys six things of one of four kinds of ten items, one a day."""
+    draw = np.random.default_rng(seed)
+    kind = np.repeat(draw.integers(4, size=people), 6)
+    items = [f"item-{10 * k + i}" for k, i in zip(kind, draw.integers(10, size=len(kind)), strict=True)]
+    subjects = [f"person-{seed}-{number:04d}" for number in np.repeat(np.arange(people), 6)]
+    columns: dict[str, Any] = {"subject_id": subjects, "item_id": items, "event_type": ["purchase"] * len(items)}
+    return pa.table({**columns, "event_ms": np.tile(np.arange(6), people) * 86_400_000})
+
+
+def trained(settings: Settings, version: str, **overrides: Any) -> Training:
+    rows = shopping(300, seed=1)
+    weights = rows.group_by(["subject_id", "item_id"]).aggregate([([], "count_all")])
+    weights = weights.rename_columns(["subject_id", "item_id", "weight"])
+    rules = settings.model.model_copy(update={"rank": 8, **overrides})
+    weighed = settings.recommendations.event_weights
+    return train(weights, rules, version=version, trained_at="2026-11-24T02:00:00+00:00", event_weights=weighed)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """One registry for all tests, because MLflow takes seconds to make its tables; each test has its own model."""
+    folder = tmp_path_factory.mktemp("registry")
+    return {"tracking_uri": SecretStr(f"sqlite:///{folder}/mlflow.db"), "artifact_root": str(folder / "artifacts")}
+
+
+@pytest.fixture
+def rules(live: Settings, registry: dict[str, Any]) -> Settings:
+    """Return settings whose gates suit three hundred people."""
+    promotion = live.promotion.model_copy(update={"min_interactions": 500, "list_length": 5})
+    model = live.model.model_copy(update={**registry, "rank": 8, "name": live.redis.prefix.rstrip(":")})
+    return live.model_copy(update={"promotion": promotion, "model": model})
+
+
+@pytest.fixture
+def client(rules: Settings) -> MlflowClient:
+    """Open a registry with a champion that is served."""
+    opened = model_registry.open_registry(rules)
+    register(opened, rules, "good")
+    evaluate(opened, rules, "good", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("good")
+    switch(opened, rules, "good")
+    return opened
+
+
+VISITS: list[Visit] = last_visits(shopping(200, seed=2), most=200, length=200)
+
+
+def register(client: MlflowClient, settings: Settings, version: str, **tags: str) -> None:
+    training = trained(settings, version)
+    users, items = training.weights.shape
+    figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
+    model_registry.register_model(client, settings, training.model, parameters={"rank": 8}, metrics=figures, tags=tags)
+
+
+def stored(client: MlflowClient, settings: Settings, version: str) -> Path:
+    """Where the registry keeps a version's arrays."""
+    return Path(model_registry.find_version(client, settings, version).source)
+
+
+def rewrite(folder: Path, name: str, values: Any) -> None:
+    """Change an array together with the manifest: the sums say that all is well."""
+    np.save(folder / f"{name}.npy", values, allow_pickle=True)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["files"][f"{name}.npy"]["sha256"] = _sha256(folder / f"{name}.npy")
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def truncate(folder: Path) -> None:
+    path = folder / "item_factors.npy"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def tamper(folder: Path) -> None:
+    path = folder / "item_factors.npy"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+
+
+def pickle_in_disguise(folder: Path) -> None:
+    rewrite(folder, "popularity", np.array([{"a": 1}], dtype=object))
+
+
+def link_to_another_file(folder: Path) -> None:
+    (folder / "popularity.npy").rename(folder.parent / "elsewhere.npy")
+    (folder / "popularity.npy").symlink_to(folder.parent / "elsewhere.npy")
+
+
+def shuffle_item_map(folder: Path) -> None:
+    rewrite(folder, "item_ids", np.random.default_rng(0).permutation(np.load(folder / "item_ids.npy")))
+
+
+def fill_with_noise(folder: Path) -> None:
+    factors = np.load(folder / "item_factors.npy")
+    rewrite(folder, "item_factors", np.random.default_rng(0).normal(size=factors.shape).astype(np.float32))
+
+
+def put_nan(folder: Path) -> None:
+    factors = np.load(folder / "item_factors.npy")
+    factors[3, 3] = np.nan
+    rewrite(folder, "item_factors", factors)
+
+
+def halve_rank(folder: Path) -> None:
+    rewrite(folder, "item_factors", np.load(folder / "item_factors.npy")[:, :4].copy())
+
+
+def swap_version(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "version": "good"}))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (truncate, "SHA-256"),
+        (tamper, "SHA-256"),
+        (pickle_in_disguise, "not a plain array"),
+        (put_nan, "not finite"),
+        (halve_rank, "rank: 4, settings want 8"),
+        (shuffle_item_map, "against_champion: hit rate"),
+        (fill_with_noise, "against_champion: hit rate"),
+        (swap_version, "registered as bad"),
+    ],
+)
+def test_a_bad_model_is_refused_with_the_reason_and_serving_is_untouched(
+    client: MlflowClient, rules: Settings, spoil: Callable[[Path], None], reason: str
+) -> None:
+    register(client, rules, "bad")
+    spoil(stored(client, rules, "bad"))
+
+    evaluate(client, rules, "bad", VISITS)
+
+    with pytest.raises(ModelRefusedError, match=reason):
+        switch(client, rules, "bad")
+    listed = {row["version"]: row for row in model_registry.list_versions(client, rules)}
+    assert (listed["bad"]["status"], listed["bad"]["aliases"]) == ("refused", [])
+    assert reason in listed["bad"]["refused_because"]
+    verify(client, rules, "good")
+
+
+def test_a_link_among_the_local_files_is_refused_when_the_model_is_loaded(
+    client: MlflowClient, rules: Settings
+) -> None:
+    register(client, rules, "linked")
+    evaluate(client, rules, "linked", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("linked")
+    link_to_another_file(model_folder(rules, "linked"))
+
+    with pytest.raises(IncompatibleModelError, match="is a link"):
+        switch(client, rules, "linked")
+    verify(client, rules, "good")
+
+
+@pytest.mark.parametrize("name", ["../evil", "a/b", "", ".hidden", "a\nb", "x" * 101])
+def test_a_name_that_could_lead_elsewhere_is_refused(rules: Settings, name: str) -> None:
+    with pytest.raises(IncompatibleModelError, match="is no name we give"):
+        model_folder(rules, name)
+
+
+def test_a_good_model_passes_with_its_figures_in_the_registry_and_is_served(
+    client: MlflowClient, rules: Settings
+) -> None:
+    register(client, rules, "better")
+
+    gates = evaluate(client, rules, "better", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("better")
+    switch(client, rules, "better")
+
+    assert all(gate.passed for gate in gates)
+    verify(client, rules, "better")
+    tags = model_registry.find_version(client, rules, "better").tags
+    assert tags["gate_lists_unlike_pyfunc"] == "passed: 0, at most 0 allowed"
+    assert tags["gate_against_champion"].startswith("passed: hit rate 0.")
+    assert [(row["action"], row["left"], row["served"]) for row in list_changes(client, rules)] == [
+        ("promote", "good", "better"),
+        ("promote", "", "good"),
+    ]
+
+
+def test_a_model_that_was_never_judged_or_warmed_is_not_served(client: MlflowClient, rules: Settings) -> None:
+    register(client, rules, "new")
+    with pytest.raises(ModelRefusedError, match="never judged"):
+        switch(client, rules, "new")
+
+    evaluate(client, rules, "new", VISITS)
+    with pytest.raises(ModelError, match="not warmed"):
+        switch(client, rules, "new")
+    verify(client, rules, "good")
+
+
+def test_stopped_between_alias_and_pointer_running_again_ends_in_the_new_version(
+    client: MlflowClient, rules: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CP14: the alias has moved, the namespace has not."""
+    register(client, rules, "next")
+    evaluate(client, rules, "next", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("next")
+    with monkeypatch.context() as crash:
+        crash.setattr(RedisStore, "write_popular", _crash)
+        with pytest.raises(KeyboardInterrupt):
+            switch(client, rules, "next")
+    assert model_registry.champion_version(client, rules) == "next"
+    assert redis_store.connect(rules.redis).served_version() == "good"
+
+    switch(client, rules, "next")
+
+    verify(client, rules, "next")
+    assert [row["served"] for row in list_changes(client, rules)] == ["next", "good"]
+
+
+def _crash(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_rolling_back_serves_the_version_before_and_says_so(client: MlflowClient, rules: Settings) -> None:
+    register(client, rules, "next")
+    evaluate(client, rules, "next", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("next")
+    switch(client, rules, "next")
+
+    done = roll_back(rules, "worse lists")
+
+    verify(client, rules, "good")
+    assert float(done["seconds"]) < 60
+    newest = list_changes(client, rules)[0]
+    assert (newest["action"], newest["left"], newest["served"], newest["reason"]) == (
+        "rollback", "next", "good", "worse lists",
+    )  # fmt: skip
+    with pytest.raises(ModelRefusedError, match="worse lists"):
+        require_passed(client, rules, "next")
+
+
+def test_mlflow_down_leaves_the_old_model_served_and_a_rollback_still_works(
+    client: MlflowClient, rules: Settings
+) -> None:
+    register(client, rules, "next")
+    evaluate(client, rules, "next", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("next")
+    down = rules.model_copy(
+        update={"model": rules.model.model_copy(update={"tracking_uri": SecretStr("http://127.0.0.1:9")})}
+    )
+    with pytest.raises(StoreUnavailableError, match="stays as it is"):
+        switch(model_registry.open_registry(down), down, "next")
+    assert redis_store.connect(rules.redis).served_version() == "good"
+
+    switch(client, rules, "next")
+    with pytest.raises(StoreUnavailableError, match="good is served again, but the registry still names next"):
+        roll_back(down, "worse")
+    assert redis_store.connect(rules.redis).served_version() == "good"
+
+
+def test_two_runs_for_one_date_leave_one_version(rules: Settings) -> None:
+    opened = model_registry.open_registry(rules)
+    register(opened, rules, "early", logical_date=DATE)
+    register(opened, rules, "late", logical_date=DATE)
+
+    assert [row["version"] for row in model_registry.list_versions(opened, rules)] == ["early"]
+    assert model_registry.choose_version(opened, rules, date=DATE) == "early"
+    with pytest.raises(ModelNotFoundError, match="no model was registered for 2026-01-01"):
+        model_registry.choose_version(opened, rules, date="2026-01-01")
+
+
+def test_compare_shows_items_and_figures_of_both(client: MlflowClient, rules: Settings) -> None:
+    smaller = trained(rules, "smaller").model
+    ids = smaller.item_ids[:-3]
+    cut = type(smaller)(
+        version="smaller", item_ids=ids, item_factors=smaller.item_factors[:-3], popularity=smaller.popularity[:-3],
+        regularization=1.0, alpha=1.0, event_weights={}, trained_at="",
+    )  # fmt: skip
+    model_registry.register_model(client, rules, cut, parameters={}, metrics={"users": 1.0})
+
+    found = compare(client, rules, "good", "smaller")
+
+    assert (found["items_gained"], found["items_lost"]) == (0, 3)
+    assert found["values"]["users"] == [300.0, 1.0]
