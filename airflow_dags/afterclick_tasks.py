@@ -33,7 +33,6 @@ FOR_JOBS = {
     "AFTERCLICK_CONF_DIR": str(HOME / "conf"),
     "PYSPARK_PYTHON": PYTHON,
     "PYSPARK_DRIVER_PYTHON": PYTHON,
-    "SPARK_HOME": "",  # pyspark's own, not one of the machine
 }
 DATE = "{{ params.date or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
 """Logical date: the parameter, else the run's own; a model is registered once for each."""

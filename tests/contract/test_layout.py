@@ -61,7 +61,6 @@ COVERED_BY = {
     "version_pointer": "test_switching",
     "redis_scripts": "test_redis_store and test_switching",
     "model_changes": "test_promotion",
-    "live_relevance": "test_relevance_rules and test_holdout",
     "schemas_relevance": "test_schemas",
     "model_difference": "test_promotion",
     "pyfunc": "test_promotion",
