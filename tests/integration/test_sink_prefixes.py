@@ -35,7 +35,7 @@ def test_lists_end_as_undisturbed_when_stopped_half_way_through_the_pipeline(
     update_recommendations.write_lists(spark.createDataFrame(table), 3, settings=undisturbed, generation=1)
 
     def write_half(self: RedisStore, updates: Any) -> list[int]:
-        half_writer = RedisStore(self._client, self._settings, CrashPoint.HALF_PIPELINE)
+        half_writer = RedisStore(self.client, self.settings, CrashPoint.HALF_PIPELINE)
         with monkeypatch.context() as patch:
             patch.setattr(redis_store, "crash_at", lambda *_: (_ for _ in ()).throw(Stopped))
             return write_lists(half_writer, updates)

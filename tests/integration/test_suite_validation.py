@@ -12,7 +12,7 @@ from afterclick.errors import ExpectationError
 from afterclick.event_clock import EventClock
 from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
-from afterclick.schemas import ITEM
+from afterclick.schemas_dimensions import ITEM
 from afterclick.settings import Settings
 from afterclick.suite_validation import SampleCheck, counted
 from builders import kafka_rows, make_message, subject
