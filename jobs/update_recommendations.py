@@ -18,6 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
+from afterclick.connectors.kept_out import keep_allowed, open_kept_out
 from afterclick.connectors.redis_store import Fence
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.events import decode_events, select_events
@@ -58,7 +59,7 @@ def write_lists(batch: DataFrame, batch_id: int, *, settings: Settings, generati
     them. Bounded on the driver by ``kafka.max_offsets_per_trigger``.
     """
     begun = time.monotonic()
-    interactions = batch.toArrow()
+    interactions = keep_allowed(batch.toArrow(), open_kept_out(settings))
     fence = Fence(generation, batch_id)
     if len(interactions) <= settings.recommendations.driver_rows:
         lanes = split_lanes(interactions, settings.load)

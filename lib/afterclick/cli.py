@@ -25,6 +25,7 @@ from afterclick.commands import (
     serving,
     sessionize,
     stack,
+    subjects,
     triggers,
 )
 from afterclick.errors import AfterclickError
@@ -66,6 +67,9 @@ items_app.command()(items.withdraw)
 items_app.command()(items.restore)
 items_app.command("list")(items.list_withdrawn)
 model_app.command("list")(model.list_models)
+subjects_app = typer.Typer(help="People and their consent.", no_args_is_help=True)
+app.add_typer(subjects_app, name="subjects")
+subjects_app.command()(subjects.consent)
 keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)

@@ -13,9 +13,11 @@ import numpy as np
 import pyarrow as pa
 
 from afterclick.connectors.redis_store import (
+    CLOSED,
     CONFLICT,
     FENCED,
     MOVED,
+    NOBODY,
     WRITTEN,
     Fence,
     ListedItem,
@@ -140,7 +142,7 @@ def _write_all(
             lists = [
                 put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)
             ]
-        fences = [fence or history.fence for history in stored]
+        fences = [fence or (NOBODY if history.fence == CLOSED else history.fence) for history in stored]
         answers = store.write_lists(list(map(ListUpdate, subjects, merged, lists, fences, repeat(serving))))
         if MOVED in answers:
             raise VersionMovedError(f"model version {serving or 'none'} is no longer served: compute these lists again")

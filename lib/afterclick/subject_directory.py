@@ -47,7 +47,7 @@ class SubjectDirectory:
 
     async def admit(self, claims: Sequence[Claim]) -> list[Person | None]:
         """Hear what messages say and return their people; see `SubjectStore.admit`."""
-        lookups = [self._store.keyring.lookup(claim.identifier) for claim in claims]
+        lookups = [self._store.keys.lookup(claim.identifier) for claim in claims]
         known = [self._cached(lookup) for lookup in lookups]
         if not any(map(self._is_news, known, claims)):
             return list(known)
@@ -55,12 +55,12 @@ class SubjectDirectory:
         for lookup, claim, person in zip(lookups, claims, people, strict=True):
             self._keep(lookup, person)
             for other in claim.also if person else ():
-                self._keep(self._store.keyring.lookup(other), await self.find(other))
+                self._keep(self._store.keys.lookup(other), await self.find(other))
         return people
 
     async def find(self, identifier: RawId) -> Person | None:
         """Return a known person."""
-        lookup = self._store.keyring.lookup(identifier)
+        lookup = self._store.keys.lookup(identifier)
         person = self._cached(lookup)
         if person is None:
             person = await asyncio.to_thread(self._store.find, identifier)
@@ -112,7 +112,7 @@ class SubjectDirectory:
         """Tell whether a message says something that memory does not hold."""
         if person is None:
             return True
-        others = [self._people.get(self._store.keyring.lookup(other)) for other in claim.also]
+        others = [self._people.get(self._store.keys.lookup(other)) for other in claim.also]
         if any(other is None or other.owner != person.owner for other in others):
             return True
         for purpose, granted in claim.consent.items():

@@ -25,6 +25,7 @@ MATRIX: dict[tuple[str, str], frozenset[str]] = {
     ("post", "/beacon/v1/batch"): SENDERS | {"query"},
     ("post", "/v1/cloudevents"): SENDERS | {"query"},
     ("post", "/com.snowplowanalytics.snowplow/tp2"): SENDERS | {"query"},
+    ("post", "/v1/subjects/consent"): frozenset({"admin"}),
     ("get", "/v1/projects/{write_key}/settings"): SENDERS,
     ("get", "/sourceConfig"): SENDERS | {"query"},
     ("get", "/sourceConfig/"): SENDERS | {"query"},

@@ -38,6 +38,8 @@ COVERED_BY = {
     "consent_filter": "test_event_fates",
     "pseudonyms": "test_subject_store",
     "subject_admission": "test_subject_store",
+    "kept_out": "test_subject_store",
+    "redis_erasure": "test_withdrawals",
     "subject_tables": "test_subject_store",
     "recommender": "test_source_training",
     "model_sources": "test_source_training",

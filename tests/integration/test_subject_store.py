@@ -9,8 +9,16 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from afterclick.connectors.kept_out import FOR_EVER, KeptOut
 from afterclick.connectors.subject_store import SubjectStore
-from afterclick.connectors.subject_tables import CONSENTS, IDENTIFIERS, METADATA, SUBJECTS, WITHDRAWALS, open_engine
+from afterclick.connectors.subject_tables import (
+    CONSENTS,
+    IDENTIFIERS,
+    METADATA,
+    SUBJECTS,
+    WITHDRAWALS,
+    open_engine,
+)
 from afterclick.consent_rules import Claim, Person
 from afterclick.errors import StoreUnavailableError
 from afterclick.pseudonyms import PseudonymKeys, RawId
@@ -96,8 +104,8 @@ def test_a_withdrawal_stands_until_a_new_grant_and_waits_for_the_cache(store: Su
         (subject_id, "analytics", True)
     ]
     withdrawn_ms = rows(store, WITHDRAWALS)[0]["withdrawn_ms"]
-    store.mark_cleared(store.uncleared()[subject_id])
-    assert store.uncleared() == {}
+    store.mark_followed([row.number for row in store.unfollowed()])
+    assert store.unfollowed() == []
 
     store.admit([Claim(ADA, {"analytics": True}, 3)])
 
@@ -172,3 +180,19 @@ def test_a_database_that_is_away_is_said_without_its_values() -> None:
     with pytest.raises(StoreUnavailableError, match="subject store does not answer") as raised:
         away.admit([Claim(ADA, YES, 1)])
     assert "secret" not in str(raised.value)
+
+
+def test_streams_are_told_who_is_kept_out_and_until_when(store: SubjectStore) -> None:
+    store.admit([Claim(ADA, YES, 1), Claim(EVE, YES, 1), Claim(LAPTOP, YES, 1)])
+    ada, eve, laptop = (known(store, who).subject_id for who in (ADA, EVE, LAPTOP))
+    store.admit([Claim(ADA, {"personalisation": False}, 2, "api"), Claim(EVE, {"personalisation": False}, 2)])
+    store.admit([Claim(EVE, {"personalisation": True}, 3)])
+    kept_out = KeptOut(store)
+    assert kept_out.is_empty
+
+    kept_out.refresh()
+
+    until = kept_out.until_ms([ada, eve, laptop, "other"], "personalisation").tolist()
+    assert (until[0], until[2:]) == (FOR_EVER, [0, 0])
+    assert 0 < until[1] < FOR_EVER
+    assert kept_out.until_ms([ada, laptop], "analytics").tolist() == [0, 0]

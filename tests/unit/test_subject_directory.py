@@ -86,7 +86,7 @@ def test_a_reader_that_puts_the_old_entry_back_is_corrected(
         await directory.drop_changed()
         store.admit([Claim(ADA, {"personalisation": False}, 2)])
         await directory.drop_changed()
-        directory._keep(store.keyring.lookup(ADA), old[0])  # noqa: SLF001 - what a slow reader does
+        directory._keep(store.keys.lookup(ADA), old[0])  # noqa: SLF001 - what a slow reader does
         await directory.drop_changed()
         person = await directory.find(ADA)
         return person is not None and person.allows("personalisation")

@@ -21,6 +21,7 @@ from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink
 from afterclick.collector.ingest import Ingest, Metrics, Parts, refuse
 from afterclick.collector.inspector import Inspector, add_inspector
+from afterclick.collector.subject_routes import add_subject_routes
 from afterclick.collector.wire_formats import open_cloud_events, open_segment_batch, open_segment_message, open_snowplow
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.http_keys import keep_fresh, open_keys
@@ -28,6 +29,7 @@ from afterclick.request_ids import RequestIds
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
+from afterclick.withdrawals import keep_clearing
 
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
 _BATCHES = frozenset({"batch", "b", "import"})
@@ -53,6 +55,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         tasks = [
             asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds)),
             asyncio.create_task(people.follow_changes()),
+            asyncio.create_task(keep_clearing(settings)),
         ]
         yield
         for task in tasks:
@@ -72,6 +75,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
     )
     _add_ingest(app, Ingest(Parts(settings, sink, keys, people, clock, metrics, inspector)), rules)
     add_browser_files(app, rules, keys, clock)
+    add_subject_routes(app, settings, keys, clock)
     if inspector:
         add_inspector(app, inspector)
     _add_operations(app, sink, metrics)

@@ -33,13 +33,14 @@ redis.call('SET', KEYS[1], ARGV[1])
 if redis.call('GET', KEYS[2]) ~= ARGV[1] then redis.call('DEL', KEYS[3], KEYS[4]) end
 return 1
 """
-# KEYS: history, list, behind. ARGV: revision read, list, list TTL, subject. The history stays as it is.
+# KEYS: history, list, behind. ARGV: revision read, list, list TTL, subject. The history stays as it is; who withdrew
+# (generation of `redis_store.CLOSED`) gets no list.
 REFRESH = """
-local header = redis.call('GETRANGE', KEYS[1], 0, 7)
-local revision = 0
-if #header == 8 then revision = struct.unpack('<I4', header, 5) end
+local header = redis.call('GETRANGE', KEYS[1], 0, 11)
+local revision, generation = 0, 0
+if #header == 12 then revision, generation = struct.unpack('<I4I4', header, 5) end
 if revision ~= tonumber(ARGV[1]) then return 0 end
-if revision > 0 then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
+if revision > 0 and generation < 4294967295 then redis.call('SET', KEYS[2], ARGV[2], 'EX', ARGV[3]) end
 redis.call('SREM', KEYS[3], ARGV[4])
 return 1
 """

@@ -62,6 +62,8 @@ class Fence(NamedTuple):
 
 
 NOBODY = Fence(0, 0)
+CLOSED = Fence(2**32 - 1, 0)
+"""Of a history that nobody may write: its person withdrew or was erased a moment ago."""
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ class Admission:
     """One transaction: what it has read, and what it will write at its end."""
 
     connection: sa.Connection
-    keyring: PseudonymKeys
+    keys: PseudonymKeys
     now_ms: int
     is_writing: bool
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)  # identifiers by lookup under the active key
@@ -39,28 +39,46 @@ class Admission:
 
     def admit(self, claims: Sequence[Claim]) -> list[Person | None]:
         """See `SubjectStore.admit`."""
-        self.read([identifier for claim in claims for identifier in (claim.identifier, *claim.also)])
+        self.read_claims(claims)
         people = [self._admit(claim) for claim in claims]
         for table in (SUBJECTS, IDENTIFIERS, CONSENTS, WITHDRAWALS, CHANGES):
             if self.new[table]:
                 self.connection.execute(sa.insert(table), self.new[table])
         return people
 
+    def is_news(self, claim: Claim) -> bool:
+        """Tell whether a message that was read says something to be written."""
+        row = self._row(claim.identifier)
+        if row is None:
+            return self._is_worth_keeping(claim)
+        if row["key_id"] != self.keys.active_id:
+            return True
+        others = [self._row(other) for other in claim.also]
+        if any(other is None or other["owner"] != row["owner"] for other in others):
+            return True
+        before = self.decisions[row["owner"]]
+        said = {p: Decision(granted, claim.at_ms, claim.source) for p, granted in claim.consent.items()}
+        return any(settle(before.get(purpose), new) is not before.get(purpose) for purpose, new in said.items())
+
+    def read_claims(self, claims: Sequence[Claim]) -> None:
+        """Read everybody whom messages name."""
+        self.read([identifier for claim in claims for identifier in (claim.identifier, *claim.also)])
+
     def read(self, identifiers: Iterable[RawId]) -> None:
         """Read identifiers with their people, and whether the unknown ones were erased."""
         wanted = {hashed: (key_id, one) for one in set(identifiers) for key_id, hashed in self._lookups(one)}
         for row in self._select(IDENTIFIERS.c.lookup, list(wanted)):
             key_id, identifier = wanted[row.lookup]
-            active = self.keyring.lookup(identifier)
-            if key_id != self.keyring.active_id and self.is_writing:
+            active = self.keys.lookup(identifier)
+            if key_id != self.keys.active_id and self.is_writing:
                 moved = sa.update(IDENTIFIERS).where(IDENTIFIERS.c.lookup == row.lookup)
-                self.connection.execute(moved.values(lookup=active, key_id=self.keyring.active_id))
+                self.connection.execute(moved.values(lookup=active, key_id=self.keys.active_id))
             self.rows[active] = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
         self._read_owners({row["owner"] for row in self.rows.values()})
         unknown = [hashed for hashed, (_, identifier) in wanted.items() if self._row(identifier) is None]
-        erased = {hidden: hashed for hashed in unknown for hidden in self.keyring.suppressions(hashed)}
+        erased = {hidden: hashed for hashed in unknown for hidden in self.keys.suppressions(hashed)}
         for row in self._select(SUPPRESSIONS.c.hash, list(erased)):
-            self.suppressed[self.keyring.lookup(wanted[erased[row.hash]][1])] = row.suppressed_ms
+            self.suppressed[self.keys.lookup(wanted[erased[row.hash]][1])] = row.suppressed_ms
 
     def person(self, identifier: RawId) -> Person | None:
         """Return a person that was read."""
@@ -72,17 +90,22 @@ class Admission:
 
     def _admit(self, claim: Claim) -> Person | None:
         if self._row(claim.identifier) is None:
-            erased_ms = self.suppressed.get(self.keyring.lookup(claim.identifier), 0)
-            is_worth_keeping = any(claim.consent.values()) or claim.source in EXPRESS_SOURCES
-            if not is_worth_keeping or claim.at_ms <= erased_ms:
+            if not self._is_worth_keeping(claim):
                 return None
-            self._link(claim.identifier, self._new_owner(), erased_ms)
+            self._link(claim.identifier, self._new_owner(), self._erased_ms(claim.identifier))
         owner = self._row(claim.identifier)["owner"]  # type: ignore[index]  # linked above
         for other in claim.also:
             self._join(owner, other)
         for purpose, granted in claim.consent.items():
             self._hear(owner, purpose, Decision(granted, min(claim.at_ms, self.now_ms), claim.source))
         return self.person(claim.identifier)
+
+    def _is_worth_keeping(self, claim: Claim) -> bool:
+        says_enough = any(claim.consent.values()) or claim.source in EXPRESS_SOURCES
+        return says_enough and claim.at_ms > self._erased_ms(claim.identifier)
+
+    def _erased_ms(self, identifier: RawId) -> int:
+        return self.suppressed.get(self.keys.lookup(identifier), 0)
 
     def _hear(self, owner: str, purpose: str, said: Decision) -> None:
         before = self.decisions[owner].get(purpose)
@@ -112,14 +135,13 @@ class Admission:
         for subject_id in subject_ids:
             at = withdrawn.get(subject_id, 0) if granted else self.now_ms
             row = {"subject_id": subject_id, "purpose": purpose, "withdrawn_ms": at, "is_standing": not granted}
-            self.new[WITHDRAWALS].append({**row, "is_cleared": False})
+            self.new[WITHDRAWALS].append({**row, "is_followed": False, "is_removed": False})
 
     def _join(self, owner: str, other: RawId) -> None:
         """Make an anonymous id this person's, unless it is already a known user's."""
         row = self._row(other)
         if row is None:
-            erased_ms = self.suppressed.get(self.keyring.lookup(other), 0)
-            self._link(other, owner, erased_ms)
+            self._link(other, owner, self._erased_ms(other))
             return
         former = row["owner"]
         kinds = [r["kind"] for r in self.new[IDENTIFIERS] if r["owner"] == former]
@@ -148,10 +170,10 @@ class Admission:
         return owner
 
     def _link(self, identifier: RawId, owner: str, not_before_ms: int) -> None:
-        lookup = self.keyring.lookup(identifier)
+        lookup = self.keys.lookup(identifier)
         row: dict[str, Any] = {
             "lookup": lookup,
-            "key_id": self.keyring.active_id,
+            "key_id": self.keys.active_id,
             "kind": identifier.kind,
             "owner": owner,
         }
@@ -175,7 +197,7 @@ class Admission:
         return found
 
     def _row(self, identifier: RawId) -> dict[str, Any] | None:
-        return self.rows.get(self.keyring.lookup(identifier))
+        return self.rows.get(self.keys.lookup(identifier))
 
     def _lookups(self, identifier: RawId) -> Iterable[tuple[str, str]]:
-        return self.keyring.lookups(identifier).items()
+        return self.keys.lookups(identifier).items()

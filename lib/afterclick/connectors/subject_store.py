@@ -5,10 +5,10 @@ One transaction a batch of messages (`admit`); the services keep people they hav
 """
 
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -24,8 +24,8 @@ _ATTEMPTS = 5
 
 def open_subject_store(settings: Settings) -> "SubjectStore":
     """Return the store of an installation; it connects at the first command, one connection pool a process."""
-    keyring = PseudonymKeys.of(settings.privacy.pseudonym_key, *settings.privacy.previous_pseudonym_keys)
-    return SubjectStore(_engine(settings.privacy.subject_store.get_secret_value()), keyring)
+    keys = PseudonymKeys.of(settings.privacy.pseudonym_key, *settings.privacy.previous_pseudonym_keys)
+    return SubjectStore(_engine(settings.privacy.subject_store.get_secret_value()), keys)
 
 
 @lru_cache(maxsize=4)
@@ -36,8 +36,8 @@ def _engine(url: str) -> sa.Engine:
 class SubjectStore:
     """Commands on people."""
 
-    def __init__(self, engine: sa.Engine, keyring: PseudonymKeys, clock: Callable[[], float] = time.time) -> None:
-        self.keyring = keyring
+    def __init__(self, engine: sa.Engine, keys: PseudonymKeys, clock: Callable[[], float] = time.time) -> None:
+        self.keys = keys
         self._engine = engine
         self._clock = clock
         self._has_tables = False
@@ -55,10 +55,15 @@ class SubjectStore:
             None for somebody unknown who granted nothing, or whose message is from before an erasure: nothing is
             kept of them.
         """
+        with self.reading() as connection:  # most say nothing new, and readers wait for nobody
+            admission = Admission(connection, self.keys, self.now_ms(), is_writing=False)
+            admission.read_claims(claims)
+            if not any(map(admission.is_news, claims)):
+                return [admission.person(claim.identifier) for claim in claims]
         for attempt in range(_ATTEMPTS):
             try:
                 with self.writing() as connection:
-                    return Admission(connection, self.keyring, self.now_ms(), is_writing=True).admit(claims)
+                    return Admission(connection, self.keys, self.now_ms(), is_writing=True).admit(claims)
             except IntegrityError:  # another process admitted the same person at the same moment
                 if attempt == _ATTEMPTS - 1:
                     raise
@@ -67,7 +72,7 @@ class SubjectStore:
     def find(self, identifier: RawId) -> Person | None:
         """Return a known person."""
         with self.reading() as connection:
-            admission = Admission(connection, self.keyring, self.now_ms(), is_writing=False)
+            admission = Admission(connection, self.keys, self.now_ms(), is_writing=False)
             admission.read([identifier])
             return admission.person(identifier)
 
@@ -88,19 +93,35 @@ class SubjectStore:
         with self.reading() as connection:
             return int(connection.execute(sa.select(sa.func.max(CHANGES.c.number))).scalar() or 0)
 
-    def uncleared(self) -> dict[str, list[int]]:
-        """Return subjects whose change of consent the cache has not followed, with the entries' numbers."""
-        found: dict[str, list[int]] = defaultdict(list)
+    def unfollowed(self) -> Sequence[sa.Row[Any]]:
+        """Return the withdrawals, standing or lifted, that the cache has not followed."""
         with self.reading() as connection:
-            for row in connection.execute(sa.select(WITHDRAWALS).where(~WITHDRAWALS.c.is_cleared)):
-                found[row.subject_id].append(row.number)
-        return found
+            return connection.execute(sa.select(WITHDRAWALS).where(~WITHDRAWALS.c.is_followed)).all()
 
-    def mark_cleared(self, numbers: Iterable[int]) -> None:
+    def mark_followed(self, numbers: Iterable[int]) -> None:
         """Note that the cache has followed."""
+        self._mark(numbers, is_followed=True)
+
+    def unremoved(self, purpose: str) -> Sequence[sa.Row[Any]]:
+        """Return standing withdrawals of people whose rows are still in the tables."""
+        chosen = (WITHDRAWALS.c.purpose == purpose) & WITHDRAWALS.c.is_standing & ~WITHDRAWALS.c.is_removed
+        with self.reading() as connection:
+            return connection.execute(sa.select(WITHDRAWALS).where(chosen)).all()
+
+    def mark_removed(self, numbers: Iterable[int]) -> None:
+        """Note that no row is left in the tables."""
+        self._mark(numbers, is_removed=True)
+
+    def _mark(self, numbers: Iterable[int], **values: bool) -> None:
         with self.writing() as connection:
-            cleared = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
-            connection.execute(cleared.values(is_cleared=True))
+            marked = sa.update(WITHDRAWALS).where(WITHDRAWALS.c.number.in_(list(numbers)))
+            connection.execute(marked.values(**values))
+
+    def compact(self) -> None:
+        """Have SQLite move its write-ahead log into the database: it holds what was deleted."""
+        if self._engine.dialect.name == "sqlite":
+            with self.reading() as connection:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

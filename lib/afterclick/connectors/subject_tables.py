@@ -57,10 +57,14 @@ WITHDRAWALS = _table(
     sa.Column("purpose", sa.String(32), nullable=False),
     sa.Column("withdrawn_ms", sa.BigInteger(), nullable=False),
     sa.Column("is_standing", sa.Boolean(), nullable=False),
-    sa.Column("is_cleared", sa.Boolean(), nullable=False),
+    sa.Column("is_followed", sa.Boolean(), nullable=False),
+    sa.Column("is_removed", sa.Boolean(), nullable=False),
     numbered=True,
 )
-"""What streams keep out: while standing everything, later what was received until then. `is_cleared`: the cache is."""
+"""What streams keep out: while standing everything, later what was received until then.
+
+`is_followed`: by the cache; `is_removed`: from the tables.
+"""
 
 SUPPRESSIONS = _table(
     "suppressions",

@@ -52,10 +52,11 @@ def visit_messages(basket: Basket, draw: random.Random, mischief: Mischief) -> I
 
     Notes
     -----
-    Consent belongs to the person and visit, so a visit is sent wholly with or without it. Only good
+    Consent belongs to the person, so all of their visits are sent with or without it. Only good
     messages are repeated, so that acknowledged ones split exactly into stored, quarantined and denied.
     """
-    consent = DENIED if draw.random() < mischief.without_consent else GRANTED
+    chance = random.Random(basket.user_id).random()  # noqa: S311 - the same for all of a person's visits
+    consent = DENIED if chance < mischief.without_consent else GRANTED
     steps: list[tuple[str, dict[str, Any]]] = []
     for line in basket.lines:
         product = {"product_id": line.item_id, "name": line.name, "quantity": line.quantity, "price": line.price}

@@ -1,0 +1,91 @@
+"""Whose events the stream of lists leaves out: people who withdrew, read again every second.
+
+What a person did before they withdrew may still lie on Kafka; without this a replay would bring it back. In this
+process's memory, so that a batch costs no query.
+"""
+
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import sqlalchemy as sa
+
+from afterclick.connectors.subject_store import SubjectStore, open_subject_store
+from afterclick.connectors.subject_tables import SUPPRESSIONS, WITHDRAWALS
+from afterclick.settings import Settings
+from afterclick.vocabulary import Purpose
+
+FOR_EVER = 2**62
+"""Milliseconds that no event reaches."""
+_REFRESH_SECONDS = 1.0
+_LOOK_BACK = 1_000
+"""Numbers read again each time: a database may show them out of order."""
+
+
+@lru_cache(maxsize=4)
+def _kept_out(url: str, keys: str) -> list["KeptOut"]:
+    return []
+
+
+def open_kept_out(settings: Settings) -> "KeptOut":
+    """Return this process's list, at most a second old."""
+    url, key = settings.privacy.subject_store.get_secret_value(), settings.privacy.pseudonym_key.get_secret_value()
+    slot = _kept_out(url, key)
+    if not slot:
+        slot.append(KeptOut(open_subject_store(settings)))
+    slot[0].refresh()
+    return slot[0]
+
+
+class KeptOut:
+    """Until when each person's events are left out, by purpose."""
+
+    def __init__(self, store: SubjectStore) -> None:
+        self._store = store
+        self._withdrawn: dict[tuple[str, str], int] = {}
+        self._erased: set[str] = set()
+        self._floors = [0, 0]
+        self._read_at = -_REFRESH_SECONDS
+
+    def refresh(self) -> None:
+        """Read what is new, unless that was done within the last second."""
+        if time.monotonic() - self._read_at < _REFRESH_SECONDS:
+            return
+        self._read_at = time.monotonic()
+        with self._store.reading() as connection:
+            new = sa.select(WITHDRAWALS).where(WITHDRAWALS.c.number > self._floors[0] - _LOOK_BACK)
+            for row in connection.execute(new.order_by(WITHDRAWALS.c.number)):
+                self._withdrawn[row.subject_id, row.purpose] = FOR_EVER if row.is_standing else row.withdrawn_ms
+                self._floors[0] = max(self._floors[0], row.number)
+            erased = sa.select(SUPPRESSIONS).where(SUPPRESSIONS.c.number > self._floors[1] - _LOOK_BACK)
+            for row in connection.execute(erased):
+                self._erased.add(row.hash)
+                self._floors[1] = max(self._floors[1], row.number)
+
+    @property
+    def is_empty(self) -> bool:
+        """Tell whether nobody is kept out."""
+        return not (self._withdrawn or self._erased)
+
+    def until_ms(self, subject_ids: Sequence[str], purpose: str) -> npt.NDArray[np.int64]:
+        """Return for each subject the time of receipt up to which events are left out; 0: none are."""
+        found = [self._withdrawn.get((subject_id, purpose), 0) for subject_id in subject_ids]
+        if self._erased:
+            hashed = self._store.keys.suppressions
+            found = [
+                FOR_EVER if until < FOR_EVER and not self._erased.isdisjoint(hashed(subject_id)) else until
+                for subject_id, until in zip(subject_ids, found, strict=True)
+            ]
+        return np.array(found, np.int64)
+
+
+def keep_allowed(interactions: pa.Table, kept_out: KeptOut, purpose: Purpose = Purpose.PERSONALISATION) -> pa.Table:
+    """Keep the rows of `schemas.INTERACTION` that may be used for a purpose."""
+    if kept_out.is_empty or len(interactions) == 0:
+        return interactions
+    people = interactions["subject_id"].combine_chunks().dictionary_encode()
+    until = kept_out.until_ms(people.dictionary.to_pylist(), purpose)[people.indices.to_numpy()]
+    return interactions.filter(pa.array(interactions["received_ms"].to_numpy() > until))

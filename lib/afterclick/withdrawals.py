@@ -1,0 +1,59 @@
+"""The cache follows changes of consent: what the subject store has recorded is cleared until it is done."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+
+from afterclick.connectors.redis_erasure import RedisEraser
+from afterclick.connectors.subject_store import SubjectStore, open_subject_store
+from afterclick.consent_rules import Claim
+from afterclick.errors import StoreUnavailableError
+from afterclick.pseudonyms import RawId
+from afterclick.settings import Settings
+from afterclick.vocabulary import Purpose
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 1.0
+
+
+def clear_withdrawn(store: SubjectStore, eraser: RedisEraser) -> int:
+    """Empty the lists of people who withdrew since the last call; returns their number.
+
+    1. Redis, 2. the note that it is done: a crash between the two repeats the first.
+    """
+    waiting = store.unfollowed()
+    closed = {w.subject_id for w in waiting if w.is_standing and w.purpose == Purpose.PERSONALISATION}
+    opened = {w.subject_id for w in waiting if not w.is_standing and w.purpose == Purpose.PERSONALISATION} - closed
+    if closed:
+        eraser.forget(sorted(closed))
+    if opened:
+        eraser.open_again(sorted(opened))
+    if waiting:
+        store.mark_followed([w.number for w in waiting])
+        logger.info("consent changes followed withdrawn=%d granted=%d", len(closed), len(opened))
+    return len(closed)
+
+
+async def keep_clearing(settings: Settings) -> None:
+    """Do so every second for ever."""
+    store, eraser = open_subject_store(settings), RedisEraser(settings.redis)
+    while True:
+        try:
+            await asyncio.to_thread(clear_withdrawn, store, eraser)
+        except StoreUnavailableError as error:
+            logger.warning("withdrawals not followed yet: %s", error)
+        await asyncio.sleep(POLL_SECONDS)
+
+
+def change_consent(settings: Settings, identifier: RawId, said: Mapping[str, bool], *, source: str) -> None:
+    """Record what a person said expressly, and let the cache follow now.
+
+    Parameters
+    ----------
+    said
+        Granted or not by purpose.
+    """
+    store = open_subject_store(settings)
+    store.admit([Claim(identifier, said, store.now_ms(), source)])
+    clear_withdrawn(store, RedisEraser(settings.redis))
