@@ -126,7 +126,7 @@ def test_without_waiting_for_the_report_the_collector_acknowledges_into_a_hangin
 
     def report_at_once(self: Any, *args: Any) -> None:
         begin(self, *args)
-        self._wake(None)
+        self.delivered.set_result(None)
 
     monkeypatch.setattr(event_sink._Reports, "__init__", report_at_once)  # noqa: SLF001
 

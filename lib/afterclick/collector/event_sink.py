@@ -3,8 +3,10 @@
 import asyncio
 import logging
 import socket
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, Protocol
 
 from kafka import KafkaProducer
@@ -16,6 +18,7 @@ from afterclick.errors import StoreUnavailableError
 from afterclick.setting_sections import CollectorSettings, KafkaSettings
 
 logger = logging.getLogger(__name__)
+_NEVER_MS = 2**31 - 1
 
 
 class OverloadedError(StoreUnavailableError):
@@ -46,6 +49,13 @@ class EventSink(Protocol):
 class KafkaSink:
     """An idempotent producer with ``acks=all``; a message's key is its subject, so a person's events keep their order.
 
+    Notes
+    -----
+    The producer tries for ever: in kafka-python 3.0.12 a batch that expires after a retry takes the producer's id with
+    it, and none is asked for again, so the producer would stay mute after an outage. The client is told 503 in time
+    and comes again; what it was told so for may still arrive, and is then a duplicate. Until its report is in, it
+    counts as waiting, so that an outage fills no more memory than ``max_in_flight`` events.
+
     Raises
     ------
     StoreUnavailableError
@@ -67,7 +77,8 @@ class KafkaSink:
                 acks="all",
                 enable_idempotence=True,
                 allow_auto_create_topics=False,
-                delivery_timeout_ms=timeout_ms,
+                delivery_timeout_ms=_NEVER_MS,
+                reconnect_backoff_max_ms=1000,
                 request_timeout_ms=timeout_ms // 2,
                 max_block_ms=timeout_ms,
                 max_request_size=2 * collector.max_batch_bytes,
@@ -87,16 +98,21 @@ class KafkaSink:
             message = f"{self._waiting} events wait for Kafka, at most {self._settings.max_in_flight} may"
             raise OverloadedError(message)
         self._waiting += len(events)
+        loop = asyncio.get_running_loop()
+        reports = _Reports(len(events), loop, self._release)
         try:
-            loop = asyncio.get_running_loop()
-            delivered = loop.create_future()
-            await loop.run_in_executor(self._sender, self._send, events, _Reports(len(events), loop, delivered))
-            await asyncio.wait_for(delivered, self._settings.delivery_timeout_seconds)
+            sending = loop.run_in_executor(self._sender, self._send, events, reports)
+            async with asyncio.timeout(self._settings.delivery_timeout_seconds):
+                await asyncio.shield(sending)
+                error = await reports.delivered
+            if error:
+                raise error
         except (KafkaError, TimeoutError) as error:
             message = f"Kafka did not confirm {len(events)} events: {error!r}"
             raise StoreUnavailableError(message) from error
-        finally:
-            self._waiting -= len(events)
+
+    def _release(self, count: int) -> None:
+        self._waiting -= count
 
     def is_ready(self) -> bool:
         """Tell whether a broker accepts connections."""
@@ -108,8 +124,12 @@ class KafkaSink:
         self._producer.close(timeout=self._settings.delivery_timeout_seconds)
 
     def _send(self, events: Sequence[Event], reports: "_Reports") -> None:
-        for event in events:
-            future = self._producer.send(self._topic, value=event.value, key=event.key)
+        for number, event in enumerate(events):
+            try:
+                future = self._producer.send(self._topic, value=event.value, key=event.key)
+            except KafkaError as error:
+                reports.fail(error, len(events) - number)
+                return
             if self._crash_point is CrashPoint.PRODUCED:
                 future.add_callback(lambda _: crash_at(CrashPoint.PRODUCED, self._crash_point))
             future.add_callback(reports.add)
@@ -126,28 +146,32 @@ def _accepts_connections(address: str) -> bool:
 
 
 class _Reports:
-    """Counts delivery reports in the producer's thread and wakes the event loop once."""
+    """Counts delivery reports in the producer's thread and wakes the event loop once, when all are in."""
 
-    def __init__(self, expected: int, loop: asyncio.AbstractEventLoop, delivered: "asyncio.Future[None]") -> None:
-        self._expected = expected
+    def __init__(self, expected: int, loop: asyncio.AbstractEventLoop, release: Callable[[int], None]) -> None:
+        self.delivered: asyncio.Future[BaseException | None] = loop.create_future()
+        self._events = self._missing = expected
         self._loop = loop
-        self._delivered = delivered
+        self._release = release
+        self._error: BaseException | None = None
+        self._lock = threading.Lock()  # failures may come from the sending thread
 
     def add(self, _: Any) -> None:
-        self._expected -= 1
-        if self._expected == 0:
-            self._wake(None)
+        self._count(1)
 
-    def fail(self, error: BaseException) -> None:
-        self._wake(error)
+    def fail(self, error: BaseException, count: int = 1) -> None:
+        self._error = error
+        self._count(count)
 
-    def _wake(self, error: BaseException | None) -> None:
-        def settle() -> None:
-            if self._delivered.done():
-                return
-            if error is None:
-                self._delivered.set_result(None)
-            else:
-                self._delivered.set_exception(error)
+    def _count(self, count: int) -> None:
+        with self._lock:
+            self._missing -= count
+            all_in = self._missing == 0
+        if all_in:
+            with suppress(RuntimeError):  # the event loop has ended: nobody waits
+                self._loop.call_soon_threadsafe(self._settle)
 
-        self._loop.call_soon_threadsafe(settle)
+    def _settle(self) -> None:
+        self._release(self._events)
+        if not self.delivered.done():
+            self.delivered.set_result(self._error)

@@ -23,7 +23,7 @@ def run(  # noqa: PLR0917 - options, named on the command line
 ) -> None:
     """Kill processes under load, then account for every event; exits with 1 unless all eight counts are 0.
 
-    Real Kafka, Valkey, Spark, collector and API in a folder of their own, removed afterwards.
+    Real Kafka, Valkey, Spark, collector and API in a folder of their own, removed when all counts are 0.
 
     Example: afterclick faults run --events 20000 --kills 5 --seed 1 --targets driver,broker,redis,collector --json
     """
@@ -39,8 +39,7 @@ def run(  # noqa: PLR0917 - options, named on the command line
     configure_logging(LogSettings(), 30)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of every broker we kill
     plan = FaultPlan(events, kills, seed, wanted, crash_points)
-    with tempfile.TemporaryDirectory(prefix="afterclick-faults-", ignore_cleanup_errors=True) as folder:
-        figures = _run(Path(folder), plan)
+    figures = _run(Path(tempfile.mkdtemp(prefix="afterclick-faults-")), plan)
     if into:
         from afterclick.faults.totals import add_run
 
@@ -55,8 +54,11 @@ def run(  # noqa: PLR0917 - options, named on the command line
 
 def _run(folder: Path, plan: Any) -> dict[str, Any]:
     import os
+    import shutil
 
+    from afterclick.errors import AfterclickError
     from afterclick.faults.run import run as run_faults
+    from afterclick.faults.verdict import COUNTS
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
@@ -77,9 +79,17 @@ def _run(folder: Path, plan: Any) -> dict[str, Any]:
     try:
         start_stack(folder)
         settings = load_settings("local", variables={**os.environ, **ours})  # noqa: TID251 - the caller's stay in force
-        return run_faults(settings, plan, announce)
+        figures = run_faults(settings, plan, announce)
+    except AfterclickError:
+        announce(f"tables, checkpoints and logs are kept in {folder}")
+        raise
     finally:
         stop_stack(folder)
+    if any(figures[name] for name in COUNTS):
+        announce(f"tables, checkpoints and logs are kept in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return figures
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -118,7 +118,7 @@ class Keeper:
     def _await_work(self, before: object, died_at: float | None) -> None:
         """Wait until the program works; start it again when it gives up (a store was away), as a scheduler would."""
         deadline = time.monotonic() + _POINT_SECONDS
-        while (now := self._program.works()) in (before, False) and not self._stopping.is_set():
+        while not _is_new(now := self._program.works(), before) and not self._stopping.is_set():
             self._restart_if_ended(None)
             if time.monotonic() > deadline:
                 message = f"{self._program.name} did no work within {_POINT_SECONDS:.0f} s: {before} -> {now}"
@@ -167,11 +167,15 @@ def kill_server(
     start()
     before = works()
     account.kills.append(name)
-    while works() in (before, False):
+    while not _is_new(works(), before):
         if account.failures or time.monotonic() - died_at > _POINT_SECONDS:
             return
         time.sleep(0.05)
     account.recovery_s.setdefault(name, []).append(time.monotonic() - died_at)
+
+
+def _is_new(now: object, before: object) -> bool:
+    return now is not False and now != before  # batch 0 is one, and equals False
 
 
 def answers(url: str) -> Callable[[], object]:

@@ -44,6 +44,7 @@ def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds:
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     folders = [Path(settings.storage.checkpoints) / name for name in queries]
     deadline, still_since, last = time.monotonic() + seconds, time.monotonic(), ""
+    where: object = "in a batch all the time"
     calm = settings.streams.bulk_trigger_seconds + 5.0
     while True:
         state = str([last_commit(settings, folder.name) for folder in folders])
@@ -54,8 +55,11 @@ def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds:
             reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
             if all(offsets == end for offsets in reached.values()):
                 return
+            where = f"{reached} of {end}"
         if time.monotonic() > deadline:
-            message = f"{', '.join(queries)} did not reach the end of {topic} within {seconds:.0f} s; last {last}"
+            message = (
+                f"{', '.join(queries)} did not reach the end of {topic} within {seconds:.0f} s: {where}; batches {last}"
+            )
             raise LocalStackError(message)
         time.sleep(0.3)
 
