@@ -14,12 +14,15 @@ from afterclick.vocabulary import Purpose
 def select_interactions(events: DataFrame) -> DataFrame:
     """Return rows of `schemas.INTERACTION`, one per item of an event whose person allows personalisation.
 
+    It must allow analytics too, as the tables do: Redis holds nothing that cannot be rebuilt from them (decision 17).
+
     Parameters
     ----------
     events
         Rows of `schemas.EVENT`; event types without an item meaning are left out.
     """
-    allowed = events.where(has_consent(Purpose.PERSONALISATION) & F.col("event_type").isin(*EVENT_TYPE_CODES))
+    may_be_kept = has_consent(Purpose.ANALYTICS) & has_consent(Purpose.PERSONALISATION)
+    allowed = events.where(may_be_kept & F.col("event_type").isin(*EVENT_TYPE_CODES))
     exploded = allowed.select("*", F.explode("items").alias("item")).select(
         "subject_id",
         F.col("item.item_id").alias("item_id"),
