@@ -70,8 +70,8 @@ def _run(folder: Path, plan: Any) -> dict[str, Any]:
     ours = {
         "AFTERCLICK_STATE_DIR": str(folder),
         "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "1",
-        # A tenth: before the first late event (a quarter) the watermark has moved, live and in the replay.
-        "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": str(max(10, plan.events // 10)),
+        # A sixth of the deliveries: before the first late event (a quarter) the watermark has moved, live and in the replay.
+        "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": str(max(10, plan.events // 5)),
         "AFTERCLICK_QUALITY__SAMPLE_ROWS": "0",
         "AFTERCLICK_COLLECTOR__DELIVERY_TIMEOUT_SECONDS": "5",
     }

@@ -40,14 +40,23 @@ def rebuild_tables(spark: SparkSession, settings: Settings, *, seconds: float) -
 
 
 def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds: float) -> None:
-    """Wait until the queries have committed every message, and the batch without data that closes sessions."""
+    """Wait until the queries have committed every message, and the batch without data that closes sessions.
+
+    Raises
+    ------
+    LocalStackError
+        If none commits a batch for `seconds`.
+    """
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     folders = [Path(settings.storage.checkpoints) / name for name in queries]
-    deadline, still_since, last = time.monotonic() + seconds, time.monotonic(), ""
+    progress_at = still_since = time.monotonic()
+    last = ""
     where: object = "in a batch all the time"
     calm = settings.streams.bulk_trigger_seconds + 5.0
     while True:
         state = str([last_commit(settings, folder.name) for folder in folders])
+        if state != last:
+            progress_at = time.monotonic()
         if state != last or any(_is_in_batch(folder) for folder in folders):
             still_since, last = time.monotonic(), state
         if time.monotonic() - still_since > calm:
@@ -56,9 +65,9 @@ def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds:
             if all(offsets == end for offsets in reached.values()):
                 return
             where = f"{reached} of {end}"
-        if time.monotonic() > deadline:
+        if time.monotonic() - progress_at > seconds:
             message = (
-                f"{', '.join(queries)} did not reach the end of {topic} within {seconds:.0f} s: {where}; batches {last}"
+                f"no batch for {seconds:.0f} s, {', '.join(queries)} not at the end of {topic}: {where}; at {last}"
             )
             raise LocalStackError(message)
         time.sleep(0.3)
