@@ -40,8 +40,12 @@ def produce(settings: Settings, *, good: int, poison: int) -> Sent:
     names = [f"good-{number}" for number in range(good)]
 
     def send(number: int, value: bytes | None) -> Any:
-        return producer.send(
-            settings.kafka.events_topic, value=value, partition=number % 2, timestamp_ms=int(NOW.timestamp() * 1000)
+        return producer.send(  # a key, since the producer refuses a tombstone without one
+            settings.kafka.events_topic,
+            value=value,
+            key=b"%d" % number,
+            partition=number % 2,
+            timestamp_ms=int(NOW.timestamp() * 1000),
         )
 
     for number, name in enumerate(names):

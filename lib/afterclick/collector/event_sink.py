@@ -119,8 +119,13 @@ class KafkaSink:
         return any(map(_accepts_connections, self._addresses))
 
     def close(self) -> None:
-        """Deliver what waits and end."""
+        """Deliver what waits and end; during an outage the clients of what is left were told 503."""
         self._sender.shutdown()
+        try:
+            self._producer.flush(timeout=self._settings.delivery_timeout_seconds)
+        except KafkaError:
+            logger.warning("events left undelivered and unacknowledged count=%d", self._waiting)
+            self._give_up()
         self._producer.close(timeout=self._settings.delivery_timeout_seconds)
 
     def _send(self, events: Sequence[Event], reports: "_Reports") -> None:
