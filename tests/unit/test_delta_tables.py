@@ -49,7 +49,7 @@ def test_ensure_tables_adds_the_nullable_columns_of_a_newer_version(spark: Spark
 
 
 def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: Settings) -> None:
-    rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
+    rows = spark.createDataFrame([("mug", "Mug", "Kitchen", *[None] * 4)], ITEM)
 
     for batch_id in (0, 0, 1, 0):
         delta_tables.append_once(rows, settings, query="query", table="items", batch_id=batch_id)
@@ -60,7 +60,7 @@ def test_append_once_adds_nothing_when_repeated(spark: SparkSession, settings: S
 def test_append_once_holds_the_lock_of_the_table_while_it_commits(
     spark: SparkSession, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    rows = spark.createDataFrame([("mug", "Mug", "Kitchen")], ITEM)
+    rows = spark.createDataFrame([("mug", "Mug", "Kitchen", *[None] * 4)], ITEM)
     root = Path(delta_tables.table_path(settings, "items"))
     held: list[bool] = []
 

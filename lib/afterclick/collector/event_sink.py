@@ -122,11 +122,9 @@ class KafkaSink:
         """Deliver what waits and end; during an outage the clients of what is left were told 503."""
         self._sender.shutdown()
         try:
-            self._producer.flush(timeout=self._settings.delivery_timeout_seconds)
-        except KafkaError:
-            logger.warning("events left undelivered and unacknowledged count=%d", self._waiting)
-            self._give_up()
-        self._producer.close(timeout=self._settings.delivery_timeout_seconds)
+            self._producer.close(timeout=self._settings.delivery_timeout_seconds)
+        except KafkaError:  # its thread is a daemon and ends with the process
+            logger.warning("ended with events undelivered and unacknowledged count=%d", self._waiting)
 
     def _send(self, events: Sequence[Event], reports: "_Reports") -> None:
         for number, event in enumerate(events):
