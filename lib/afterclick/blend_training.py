@@ -162,14 +162,15 @@ def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> f
     weights : shape (len(SOURCES),) or (n_cases, len(SOURCES))
     """
     scores = (candidates.features @ weights.astype(np.float32)[..., None])[..., 0]
-    scores = np.where(np.isnan(scores), -np.inf, scores)
-    size = min(K, scores.shape[1])
-    top = np.argpartition(-scores, size - 1, axis=1)[:, :size]
-    order = np.argsort(-np.take_along_axis(scores, top, axis=1), axis=1, kind="stable")
-    hits = np.take_along_axis(candidates.is_relevant, np.take_along_axis(top, order, axis=1), axis=1)
-    discounts = 1 / np.log2(np.arange(2, size + 2))
-    ideal = np.cumsum(discounts)[np.minimum(candidates.relevant_count, size) - 1]
-    return float(np.mean(hits.sum(axis=1) / candidates.relevant_count + hits @ discounts / ideal))
+    cases, places = np.nonzero(candidates.is_relevant)
+    others, own = scores[cases], scores[cases, places][:, None]
+    is_earlier = np.arange(scores.shape[1]) < places[:, None]
+    ahead = np.count_nonzero((others > own) | ((others == own) & is_earlier), axis=1)  # NaN is ahead of nothing
+    is_hit = ahead < K
+    count = candidates.relevant_count[cases[is_hit]]
+    discounts = 1 / np.log2(np.arange(2, K + 2))
+    ideal = np.cumsum(discounts)[np.minimum(count, min(K, scores.shape[1])) - 1]
+    return float((1 / count + discounts[ahead[is_hit]] / ideal).sum()) / max(len(scores), 1)
 
 
 def _search(candidates: Candidates, start: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.floating[Any]]:

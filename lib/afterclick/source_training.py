@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from afterclick.blend import default_blend
 from afterclick.errors import ModelError
@@ -40,7 +41,8 @@ def add_sources(training: Training, interactions: pa.Table, settings: "Settings"
         If the interactions name an item that the model does not know.
     """
     log = _log_of(interactions, training.model.item_ids, settings.recommendations)
-    sources = learn_sources(log, settings.model, repeats=not settings.recommendations.exclude_seen)
+    with threadpool_limits(1, "blas"):  # thousands of small systems: BLAS threads only wait for each other
+        sources = learn_sources(log, settings.model, repeats=not settings.recommendations.exclude_seen)
     return replace(training, model=replace(training.model, sources=sources))
 
 

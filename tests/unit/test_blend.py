@@ -66,6 +66,26 @@ def planted(count: int = 400) -> Candidates:
     return Candidates(features, is_relevant, np.ones(count, np.int64), contexts)
 
 
+def test_quality_is_that_of_the_sorted_candidates_with_voids_last_and_several_relevant() -> None:
+    draw = np.random.default_rng(7)
+    cases = planted(60)
+    features, is_relevant = cases.features.copy(), cases.is_relevant | (draw.random((60, 60)) < 0.05)
+    features[~is_relevant & (draw.random((60, 60)) < 0.3)] = np.nan
+    features[:5, :40] = features[:5, :1]  # equal scores: the earlier candidate first
+    count = is_relevant.sum(axis=1) + draw.integers(0, 30, 60)
+    mixed = Candidates(features, is_relevant, count, cases.contexts)
+    weights = draw.random(len(SOURCES))
+
+    expected = []
+    scores = np.nan_to_num((features @ weights.astype(np.float32)[:, None])[..., 0], nan=-np.inf)
+    for case in range(60):
+        hits = is_relevant[case][np.argsort(-scores[case], kind="stable")[:20]]
+        discounts = 1 / np.log2(np.arange(2, 22))
+        expected.append(hits.sum() / count[case] + hits @ discounts / discounts[: count[case]].sum())
+
+    np.testing.assert_allclose(quality(mixed, weights), np.mean(expected), rtol=1e-12)
+
+
 def test_learn_blend_finds_the_source_that_tells_in_each_context() -> None:
     cases = planted()
 
