@@ -14,7 +14,7 @@ from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 
 from afterclick.connectors import delta_tables, kafka_source
-from afterclick.local import demo, services
+from afterclick.local import complete_journey, demo, services
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.kafka import create_topic
@@ -39,7 +39,10 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
     dict
         p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events.
     """
-    baskets, _ = demo.prepare(settings, announce)
+    announce("reading Complete Journey (simulated transactions of 2,469 households)")
+    lines = complete_journey.read_lines()
+    with demo.demo_session(settings) as spark:
+        baskets, _ = demo.prepare(spark, settings, lines, announce)
     running: list[services.Service] = []
     with services.stopping(running):
         announce("starting collector, API and the three streams")

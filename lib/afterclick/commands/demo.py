@@ -4,6 +4,7 @@ import asyncio
 import json
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -51,8 +52,9 @@ def _run(
 ) -> dict[str, Any]:
     from datetime import UTC, datetime
 
+    from afterclick.local import complete_journey, services
     from afterclick.local import demo as steps
-    from afterclick.local import services
+    from afterclick.local.recount import recount
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
@@ -61,16 +63,23 @@ def _run(
     def announce(text: str) -> None:
         console.print(f"[dim]{time.time() - begun_at:6.1f} s[/dim]  {text}", highlight=False)
 
-    announce("starting Kafka and Valkey on loopback")
-    stack.callback(stop_stack, folder)
-    start_stack(folder)
-    settings = load_settings("local", variables=_variables(folder))
-    plan = steps.DemoPlan(events=events or 20_000, rate=rate, kill_streams=kill_streams)
-    baskets, names = steps.prepare(settings, announce)
     running: list[services.Service] = []
+    announce("starting Kafka and Valkey on loopback, reading Complete Journey (transactions of 2,469 households)")
+    stack.callback(stop_stack, folder)
+    with ThreadPoolExecutor(1) as beside:
+        lines = beside.submit(complete_journey.read_lines)
+        start_stack(folder)
+        settings = load_settings("local", variables=_variables(folder))
+        spark = stack.enter_context(steps.demo_session(settings))
     stack.enter_context(services.stopping(running))
-    announce("starting collector, API and the three streams")
-    steps.start_services(settings, running)
+    plan = steps.DemoPlan(events=events or 20_000, rate=rate, kill_streams=kill_streams)
+
+    def start_beside() -> None:
+        announce("starting collector, API and the three streams, meanwhile:")
+        steps.launch_services(settings, running)
+
+    baskets, names = steps.prepare(spark, settings, lines.result(), announce, when_imported=start_beside)
+    steps.wait_for_services(settings, running)
     messages = steps.planned_messages(baskets, plan, now=datetime.now(UTC))
     announce(f"replaying {len(messages):,} events of simulated visits over HTTP")
     _print_addresses(console, settings)
@@ -85,10 +94,7 @@ def _run(
     )
     figures = asyncio.run(replayed)
     announce("recounting the tables")
-    if events is not None:
-        while running[-1].name in steps.STREAMS:
-            services.stop_service(running.pop())
-    counted = steps.recount(settings)
+    counted = recount(spark, settings)
     figures |= counted
     figures["events_without_consent"] = figures["without_consent_at_collector"] + counted["without_consent_in_stream"]
     figures["seconds_total"] = round(time.time() - begun_at, 1)

@@ -16,11 +16,17 @@ def committed_offsets(checkpoint: Path, topic: str) -> Offsets:
     checkpoint
         Folder of one query on a local disk.
     """
-    committed = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*") if file.name.isdigit()]
-    if not committed:
+    newest = newest_batch(checkpoint)
+    if newest is None:
         return {}
-    source = (checkpoint / "offsets" / str(max(committed))).read_text(encoding="utf-8").splitlines()[-1]
+    source = (checkpoint / "offsets" / str(newest)).read_text(encoding="utf-8").splitlines()[-1]
     return {int(partition): offset for partition, offset in json.loads(source)[topic].items()}
+
+
+def newest_batch(checkpoint: Path) -> int | None:
+    """Return the number of a query's newest committed batch; None before the first."""
+    committed = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*") if file.name.isdigit()]
+    return max(committed, default=None)
 
 
 def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:

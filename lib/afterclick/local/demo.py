@@ -8,15 +8,18 @@ import itertools
 import random
 import time
 from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import pandas as pd
+from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
-from afterclick.connectors.checkpoints import committed_offsets, end_offsets
+from afterclick.connectors.checkpoints import committed_offsets, end_offsets, newest_batch
 from afterclick.connectors.model_registry import open_registry
 from afterclick.errors import LocalStackError
 from afterclick.local import complete_journey, services
@@ -52,8 +55,32 @@ class DemoPlan:
     mischief: Mischief = field(default_factory=Mischief)
 
 
-def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[str, str]]:
+@contextmanager
+def demo_session(settings: Settings) -> Iterator[SparkSession]:
+    """Give the demo its own Spark application, for what nightly jobs do and for the recount."""
+    spark = build_spark("demo", settings.spark, jars=spark_jars(default_cache_dir()))
+    try:
+        yield spark
+    finally:
+        spark.stop()
+
+
+def prepare(
+    spark: SparkSession,
+    settings: Settings,
+    lines: pd.DataFrame,
+    announce: Announce,
+    *,
+    when_imported: Callable[[], None] = lambda: None,
+) -> tuple[list[Basket], dict[str, str]]:
     """Import the history, train and register the first model, warm the cache.
+
+    Parameters
+    ----------
+    lines
+        `complete_journey.read_lines`.
+    when_imported
+        Called once the tables are there: what starts slowly can do so while the model is trained.
 
     Returns
     -------
@@ -64,25 +91,20 @@ def prepare(settings: Settings, announce: Announce) -> tuple[list[Basket], dict[
     """
     from jobs import import_history, promote_model, train_model, warm_cache  # noqa: PLC0415 - jobs import connectors, we sit above
 
-    announce("reading Complete Journey (simulated transactions of 2,469 households)")
-    lines = complete_journey.read_lines()
     history = complete_journey.history_log(lines)
-    spark = build_spark("demo", settings.spark, jars=spark_jars(default_cache_dir()))
-    try:
-        announce(f"importing {history.num_rows:,} lines of history into Delta")
-        purposes = ("analytics", "personalisation")
-        import_history.import_log(spark, settings, history, digest="complete-journey", purposes=purposes)
-        items = spark.createDataFrame(complete_journey.catalogue(lines))
-        delta_tables.append_once(items, settings, query="demo_catalogue", table="items", batch_id=0)
-        announce("training the first model (implicit ALS) and registering it in MLflow")
-        version = train_model.train_candidate(spark, settings, f"{datetime.now(UTC):%Y-%m-%d}")
-        announce(f"judging model version {version} by people it has not seen")
-        promote_model.judge_candidate(spark, settings, version)
-        announce("warming the cache and switching to it")
-        warm_cache.write_lists(spark, settings, version)
-        switch(open_registry(settings), settings, version)
-    finally:
-        spark.stop()
+    announce(f"importing {history.num_rows:,} lines of history into Delta")
+    purposes = ("analytics", "personalisation")
+    import_history.import_log(spark, settings, history, digest="complete-journey", purposes=purposes)
+    items = spark.createDataFrame(complete_journey.catalogue(lines))
+    delta_tables.append_once(items, settings, query="demo_catalogue", table="items", batch_id=0)
+    when_imported()
+    announce("training the first model (implicit ALS) and registering it in MLflow")
+    version = train_model.train_candidate(spark, settings, f"{datetime.now(UTC):%Y-%m-%d}")
+    announce(f"judging model version {version} by people it has not seen")
+    promote_model.judge_candidate(spark, settings, version)
+    announce("warming the cache and switching to it")
+    warm_cache.write_lists(spark, settings, version)
+    switch(open_registry(settings), settings, version)
     baskets = complete_journey.replay_baskets(lines, count=8_000)
     names = dict(zip(lines["item_id"], lines["name"], strict=True))
     return baskets, names
@@ -108,9 +130,19 @@ def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
 
 def start_services(settings: Settings, running: list[services.Service]) -> None:
     """Start collector, API and streams, and wait for all of them."""
+    launch_services(settings, running)
+    wait_for_services(settings, running)
+
+
+def launch_services(settings: Settings, running: list[services.Service]) -> None:
+    """Start collector, API and streams."""
     running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
     running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
     start_streams(settings, running)
+
+
+def wait_for_services(settings: Settings, running: list[services.Service]) -> None:
+    """Wait until collector, API and streams of `launch_services` work; the API needs a model."""
     services.wait_until_ready(running[0], f"{settings.collector.base_url}/health/ready")
     services.wait_until_ready(running[1], f"{settings.serving.base_url}/health/ready")
     for service in running[2:]:
@@ -173,33 +205,6 @@ async def replay(
     return figures | {"shown": shown_person(progress, after)}
 
 
-def recount(settings: Settings) -> dict[str, int]:
-    """Count the replay's events by where they ended up, from the tables themselves."""
-    spark = build_spark("demo recount", settings.spark, jars=spark_jars(default_cache_dir()))
-    try:
-        tables = {
-            n: delta_tables.read_table(spark, settings, n)
-            for n in ("events", "late_events", "quarantine", "sessions", "ledger")
-        }
-        ours = f"topic = '{settings.kafka.events_topic}'"
-        late = tables["late_events"].select("event_id")
-        accepted = tables["events"].where(ours).select("event_id").unionAll(late)
-        ledger = tables["ledger"].where("query = 'ingest_events'")
-        sums = ledger.selectExpr("sum(no_consent)", "sum(duplicates)", "sum(consumed)").first() or (0, 0, 0)
-        return {
-            "events_in_delta": accepted.count(),
-            "distinct_events_in_delta": accepted.distinct().count(),
-            "events_late": late.count(),  # of them
-            "events_in_quarantine": tables["quarantine"].where(ours).count(),
-            "without_consent_in_stream": int(sums[0] or 0),
-            "duplicates": int(sums[1] or 0),
-            "consumed": int(sums[2] or 0),
-            "sessions_closed": tables["sessions"].count(),
-        }
-    finally:
-        spark.stop()
-
-
 def prober(
     probe: FreshnessProbe, probes: asyncio.TaskGroup, seed: int, *, share: float = PROBED
 ) -> Callable[[Any, float], None]:
@@ -247,4 +252,13 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
-    await asyncio.sleep(settings.streams.bulk_trigger_seconds + 2)  # sessions close one batch later
+    await _wait_for_closing(settings)
+
+
+async def _wait_for_closing(settings: Settings) -> None:
+    """Wait for the batch after the last events: sessions close when the watermark that these moved is known."""
+    folder = Path(settings.storage.checkpoints) / "build_sessions"
+    reached = newest_batch(folder)
+    deadline = time.monotonic() + settings.streams.bulk_trigger_seconds + 2  # none follows where nothing moved it
+    while newest_batch(folder) == reached and time.monotonic() < deadline:
+        await asyncio.sleep(0.25)
