@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from pyspark.sql import SparkSession
+from threadpoolctl import threadpool_limits
 
 from afterclick.connectors import model_registry
 from afterclick.connectors.accepted_events import read_accepted
@@ -46,7 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def judge_candidate(spark: SparkSession, settings: Settings, version: str) -> list[Gate]:
     """Judge a version on the last visits of the people kept out of training."""
-    return evaluate(model_registry.open_registry(settings), settings, version, read_visits(spark, settings))
+    visits = read_visits(spark, settings)
+    with threadpool_limits(1, "blas"):  # small systems, person by person: BLAS threads only wait for each other
+        return evaluate(model_registry.open_registry(settings), settings, version, visits)
 
 
 def read_visits(spark: SparkSession, settings: Settings) -> list[Visit]:
