@@ -131,6 +131,10 @@ def contributions(basis: FoldInBasis, items: IntVector, indices: IntVector, conf
     ----------
     Hu, Koren, Volinsky (2008), section 5, eq. 7.
     """
+    if len(indices) > basis.item_factors.shape[1] // 2:  # as in `fold_in_users`: the smaller of the two systems
+        seen = basis.item_factors[indices]
+        matrix = basis.gram + (seen.T * (confidence - 1)) @ seen
+        return np.linalg.solve(matrix, basis.item_factors[items].T).T @ seen.T * confidence
     system = _system(basis, indices[None, :], confidence[None, :])[0]
     similarity = basis.item_factors[items] @ basis.projected[indices].T
     return np.linalg.solve(system.T, similarity.T).T * confidence

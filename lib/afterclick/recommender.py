@@ -189,8 +189,9 @@ class Recommender:
         share = np.where(main < _POPULARITY, parts[main, np.arange(len(items))], 0.0)
         by_itself = (main != _COVISITATION) & (main != _FREQUENCY)
         share = np.where(by_itself, of_fold_in * parts[_FOLD_IN], share) / total
-        if (main == _COVISITATION).any():
-            because = np.where(main == _COVISITATION, self._led_to(sequences, person, items), because)
+        followed = main == _COVISITATION
+        if followed.any():
+            because[followed] = self._led_to(sequences, person, items[followed])
         because = np.where(main == _FREQUENCY, items, because)
         scores = np.round(scored.scores[person, items], 6)
         columns = (items, scores, main, because, np.round(np.maximum(share, 0.0), 4))
@@ -207,8 +208,10 @@ class Recommender:
         rows[_FOLD_IN] = evidence.fold_in[person, items]
         for place, cells in ((_COVISITATION, evidence.covisitation), (_FREQUENCY, evidence.frequency)):
             begin, end = np.searchsorted(cells.people, [person, person + 1])
-            values = dict(zip(cells.items[begin:end].tolist(), cells.values[begin:end].tolist(), strict=True))
-            rows[place] = [values.get(item, 0.0) for item in items.tolist()]
+            known = cells.items[begin:end]  # sorted
+            if len(known):
+                at = np.minimum(np.searchsorted(known, items), len(known) - 1)
+                rows[place] = np.where(known[at] == items, cells.values[begin:end][at], 0.0)
         rows[3], rows[4] = evidence.popularity[items], evidence.trend[items]
         return rows * weights[:, None]
 

@@ -66,3 +66,18 @@ def test_solve_user_factor_refuses_when_lengths_differ() -> None:
 def test_fold_in_users_refuses_when_lengths_differ() -> None:
     with pytest.raises(FoldInError, match="indptr ends at 3"):
         fold_in_users(BASIS, np.array([0, 3]), np.array([1, 2]), np.ones(2))
+
+
+@settings(max_examples=100, deadline=None)
+@given(one_history.filter(bool), st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=5))
+def test_contributions_equal_the_formula_for_histories_on_both_sides_of_half_the_rank(
+    history: dict[int, float], items: list[int]
+) -> None:
+    _, indices, confidence = as_csr([history])
+    seen = BASIS.item_factors[indices]
+    inverse = np.linalg.inv(BASIS.gram + seen.T @ np.diag(confidence - 1) @ seen)
+
+    shares = contributions(BASIS, np.array(items), indices, confidence)
+
+    expected = BASIS.item_factors[items] @ inverse @ seen.T @ np.diag(confidence)
+    np.testing.assert_allclose(shares, expected, rtol=1e-6, atol=1e-8)
