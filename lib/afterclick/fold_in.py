@@ -16,7 +16,8 @@ from afterclick.errors import FoldInError
 FloatVector = npt.NDArray[np.floating[Any]]
 FloatMatrix = npt.NDArray[np.floating[Any]]
 IntVector = npt.NDArray[np.int64]
-_CELLS = 2_000_000  # numbers in one stack of systems: bounds memory at 16 MB
+_CELLS = 200_000  # numbers in one stack of systems: 1.6 MB stay in the core's own cache
+_STEP = 8  # histories are filled up to a multiple of it, so that few stacks hold them all
 
 
 @dataclass(frozen=True)
@@ -94,22 +95,26 @@ def fold_in_users(basis: FoldInBasis, indptr: IntVector, indices: IntVector, con
 
     Notes
     -----
-    Users of equal history length h share one stack of systems: O(h² rank + h³) a user, or O(h rank² + rank³)
-    where the history is longer than half the rank.
+    Users of about equal history length h share one stack of systems: O(h² rank + h³) a user, or O(h rank² + rank³)
+    where the history is longer than three quarters of the rank. Shorter ones are filled up with items of confidence 0
+    whose ``c - 1`` is taken as 0: they add a row ``w = 0`` to the first system and nothing to the second.
     """
     if len(indices) != len(confidence) or indptr[-1] != len(indices):
         raise FoldInError(f"{len(indices)} items, {len(confidence)} confidences, indptr ends at {indptr[-1]}")
     rank = basis.item_factors.shape[1]
     lengths = np.diff(indptr)
+    filled = -(-lengths // _STEP) * _STEP
     factors = np.zeros((len(lengths), rank))
-    for length in np.unique(lengths[lengths > 0]).tolist():
-        users = np.flatnonzero(lengths == length)
-        solve = _solve_short if length <= rank // 2 else _solve_long
+    for length in np.unique(filled[lengths > 0]).tolist():
+        users = np.flatnonzero(filled == length)
+        solve = _solve_short if length <= rank * 3 // 4 else _solve_long
         step = max(1, _CELLS // max(length * length, length * rank))
         for begin in range(0, len(users), step):
             some = users[begin : begin + step]
-            places = indptr[some][:, None] + np.arange(length)
-            factors[some] = solve(basis, indices[places], confidence[places])
+            is_there = np.arange(length) < lengths[some][:, None]
+            places = np.where(is_there, indptr[some][:, None] + np.arange(length), 0)
+            known = np.where(is_there, confidence[places], 0.0)
+            factors[some] = solve(basis, indices[places], known, np.where(is_there, known - 1, 0.0))
     return factors
 
 
@@ -131,28 +136,28 @@ def contributions(basis: FoldInBasis, items: IntVector, indices: IntVector, conf
     ----------
     Hu, Koren, Volinsky (2008), section 5, eq. 7.
     """
-    if len(indices) > basis.item_factors.shape[1] // 2:  # as in `fold_in_users`: the smaller of the two systems
+    if len(indices) > basis.item_factors.shape[1] * 3 // 4:  # as in `fold_in_users`: the smaller of the two systems
         seen = basis.item_factors[indices]
         matrix = basis.gram + (seen.T * (confidence - 1)) @ seen
         return np.linalg.solve(matrix, basis.item_factors[items].T).T @ seen.T * confidence
-    system = _system(basis, indices[None, :], confidence[None, :])[0]
+    system = _system(basis, indices[None, :], confidence[None, :] - 1)[0]
     similarity = basis.item_factors[items] @ basis.projected[indices].T
     return np.linalg.solve(system.T, similarity.T).T * confidence
 
 
-def _solve_short(basis: FoldInBasis, items: IntVector, confidence: FloatVector) -> FloatMatrix:
-    weights = np.linalg.solve(_system(basis, items, confidence), confidence[..., None])
+def _solve_short(basis: FoldInBasis, items: IntVector, confidence: FloatVector, extra: FloatVector) -> FloatMatrix:
+    weights = np.linalg.solve(_system(basis, items, extra), confidence[..., None])
     return (weights.transpose(0, 2, 1) @ basis.projected[items])[:, 0, :]
 
 
-def _system(basis: FoldInBasis, items: IntVector, confidence: FloatVector) -> FloatMatrix:
-    """``I + D S`` for a stack of users of equal history length."""
+def _system(basis: FoldInBasis, items: IntVector, extra: FloatVector) -> FloatMatrix:
+    """``I + D S`` for a stack of users; `extra` is the diagonal of D."""
     similarity = basis.projected[items] @ basis.item_factors[items].transpose(0, 2, 1)
-    return np.eye(items.shape[1]) + (confidence - 1)[..., None] * similarity
+    return np.eye(items.shape[1]) + extra[..., None] * similarity
 
 
-def _solve_long(basis: FoldInBasis, items: IntVector, confidence: FloatVector) -> FloatMatrix:
+def _solve_long(basis: FoldInBasis, items: IntVector, confidence: FloatVector, extra: FloatVector) -> FloatMatrix:
     seen = basis.item_factors[items]
     transposed = seen.transpose(0, 2, 1)
-    matrices = basis.gram + transposed @ ((confidence - 1)[..., None] * seen)
+    matrices = basis.gram + transposed @ (extra[..., None] * seen)
     return np.linalg.solve(matrices, transposed @ confidence[..., None])[..., 0]

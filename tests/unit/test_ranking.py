@@ -1,8 +1,10 @@
 """Lists: best first, ties by item order, exclusions last."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
-from afterclick.ranking import popular_top_n, rank_top_n
+from afterclick.ranking import popular_top_n, rank_top_n, top_n
 
 ITEMS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
 
@@ -31,6 +33,22 @@ def test_rank_top_n_equals_a_full_sort() -> None:
     expected = np.argsort(-(users @ items.T), axis=1, kind="stable")[:, :10]
 
     assert (rank_top_n(users, items, 10).items == expected).all()
+
+
+@given(n_items=st.integers(1, 3000), n=st.integers(1, 30), left_out=st.integers(0, 3000), seed=st.integers(0, 2**16))
+def test_top_n_equals_a_full_sort_whatever_the_catalogue(n_items: int, n: int, left_out: int, seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    scores = np.stack([draw.permutation(n_items).astype(float) for _ in range(3)])
+    scores[:, draw.integers(0, n_items, min(left_out, n_items - 1))] = -np.inf
+
+    ranked = top_n(scores, n)
+
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    shown = np.isfinite(
+        np.take_along_axis(scores, best, axis=1)
+    )  # which of the left out fill up the rest is not defined
+    assert (ranked.items[shown] == best[shown]).all()
+    assert (ranked.scores == np.take_along_axis(scores, best, axis=1)).all()
 
 
 def test_popular_top_n_scores_by_share() -> None:

@@ -46,7 +46,7 @@ BREAKING = {
     "double_for_integer": (make_message(items=item(quantity=1.5)), "malformed"),
     "object_for_list": (make_message(items=item()[0]), "malformed"),
     "number_for_time": (make_message(event_at=1_795_521_599), "event_at_invalid"),
-    "new_event_type": (make_message(event_type="wishlist"), "event_type_unknown"),
+    "new_event_type": (make_message(event_type="levitate"), "event_type_unknown"),
 }
 
 

@@ -1,10 +1,12 @@
 """``afterclick bench``."""
 
 import json
+import os
 import platform
 import tempfile
 import time
 from enum import StrEnum
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +19,9 @@ class Benchmark(StrEnum):
 
     FRESHNESS = "freshness"
     OPEN_SESSIONS = "open-sessions"
+    FOLD_IN = "fold-in"
+    RANK = "rank"
+    RETRAIN = "retrain"
 
 
 def bench(
@@ -35,15 +40,35 @@ def bench(
     def announce(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
 
-    if name is Benchmark.OPEN_SESSIONS:
-        from afterclick.benchmarks import open_sessions
-
-        figures = open_sessions.measure(announce=announce)
-    else:
+    if name is Benchmark.FRESHNESS:
         with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
             figures = _measure(Path(folder), rate, seconds, announce)
-    figures = {"name": name.value, **figures, "machine": f"{platform.machine()}, {platform.python_version()}"}
+    else:
+        figures = _measure_rules(name, announce)
+    figures = {"name": name.value, **figures, **_machine()}
     typer.echo(json.dumps(figures, indent=None if as_json else 2))
+
+
+def _measure_rules(name: Benchmark, announce: Any) -> dict[str, Any]:
+    from afterclick.benchmarks import fold_in, open_sessions, rank, retrain
+    from afterclick.settings import load_settings
+
+    if name is Benchmark.RETRAIN:
+        return retrain.measure(load_settings("local").model, announce=announce)
+    measured: dict[Benchmark, Any] = {
+        Benchmark.OPEN_SESSIONS: open_sessions,
+        Benchmark.FOLD_IN: fold_in,
+        Benchmark.RANK: rank,
+    }
+    return dict(measured[name].measure(announce=announce))
+
+
+def _machine() -> dict[str, Any]:
+    packages = ("numpy", "implicit", "pyspark")
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "versions": {package: metadata.version(package) for package in packages},
+    }
 
 
 def _measure(folder: Path, rate: float, seconds: float, announce: Any) -> dict[str, Any]:

@@ -1,0 +1,66 @@
+"""From histories to the best 20 items over small and large catalogues, against the plain way in numpy and implicit's top-k.
+
+`measured` is all a batch does for its people: fold-in, the blend's dense part, top 20. The first baseline is the
+matrix product and `argpartition` alone on vectors that are already there; the second implicit's `topk` on the same.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from implicit.cpu.topk import topk
+from threadpoolctl import threadpool_limits
+
+from afterclick.benchmarks.interleaved import compare
+from afterclick.blend import Evidence, blend_scores
+from afterclick.fold_in import fold_in_users, prepare_basis
+from afterclick.ranking import top_n
+from afterclick.sequences import Cells
+
+CATALOGUES = (4_000, 40_000, 400_000)
+PEOPLE, SEEN, RANK, BEST = 64, 30, 64, 20
+"""People of a micro-batch, items of each history, numbers of a vector, items of a list."""
+
+
+def measure(*, announce: Callable[[str], None], runs: int = 7) -> dict[str, Any]:
+    """Return the figures by catalogue; `ratio` is the smallest against numpy."""
+    with threadpool_limits(1):
+        by_items = {items: _measure(items, runs, announce) for items in CATALOGUES}
+    return {
+        "ratio": min(figures["numpy"]["ratio"] for figures in by_items.values()),
+        "baseline": "GEMM + argpartition in numpy; implicit topk; one thread",
+        "people": PEOPLE,
+        "by_items": by_items,
+    }
+
+
+def _measure(items: int, runs: int, announce: Callable[[str], None]) -> dict[str, Any]:
+    announce(f"{items:,} items: {runs} runs of each")
+    draw = np.random.default_rng(1)
+    factors = (draw.normal(size=(items, RANK)) / 8).astype(np.float32)
+    basis = prepare_basis(factors, regularization=0.05)
+    transposed = np.ascontiguousarray(factors.T)
+    indptr = np.arange(PEOPLE + 1, dtype=np.int64) * SEEN
+    indices = np.concatenate([np.sort(draw.choice(items, SEEN, replace=False)) for _ in range(PEOPLE)])
+    confidence = 1 + draw.random(len(indices)) * 9
+    shares = draw.random(items)
+    none = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    weights = np.tile([1.0, 0.0, 0.0, 0.1, 0.0], (PEOPLE, 1))
+    vectors = fold_in_users(basis, indptr, indices, confidence).astype(np.float32)
+
+    def ours() -> npt.NDArray[np.int64]:
+        folded = fold_in_users(basis, indptr, indices, confidence).astype(np.float32)
+        evidence = Evidence(folded @ transposed, none, none, shares, shares)
+        return top_n(blend_scores(evidence, weights), BEST).items
+
+    def plain() -> npt.NDArray[np.int64]:
+        return np.asarray(np.argpartition(-(vectors @ transposed), BEST, axis=1)[:, :BEST])
+
+    def library() -> Any:
+        return topk(factors, vectors, BEST, num_threads=1)
+
+    return {
+        "numpy": compare(ours, plain, runs=runs),
+        "implicit": compare(ours, library, runs=runs),
+    }
