@@ -1,4 +1,4 @@
-"""Every night: a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
+"""Every night: tables that hold to their suites, a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
 
 from datetime import UTC, datetime
 
@@ -18,6 +18,7 @@ with DAG(
     tags=["afterclick"],
     doc_md=__doc__,
 ):
+    validate = submit("validate_tables", "validate_tables", inlets=[EVENTS], retries=0)
     train = submit("train_model", "train_model", "--date", DATE, inlets=[EVENTS])
     evaluate = submit("evaluate", "promote_model", "--judge-only", "--date", DATE)
     gate = command("gate", "model", "gate", "--date", DATE, retries=0)  # a refusal does not change by asking again
@@ -25,4 +26,4 @@ with DAG(
     switch = command("switch", "model", "switch", "--date", DATE, outlets=[CHAMPION])
     verify = command("verify", "model", "verify", "--date", DATE)
     audit = command("audit", "model", "changes", "--json")
-    train >> evaluate >> gate >> warm >> switch >> verify >> audit
+    validate >> train >> evaluate >> gate >> warm >> switch >> verify >> audit
