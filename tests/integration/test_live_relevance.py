@@ -42,7 +42,7 @@ def traffic(people: int, first_ms: int, steps: int, step_ms: int, seed: int) -> 
 def trained(settings: Settings, rows: pa.Table, version: str) -> Model:
     weights = rows.group_by(["subject_id", "item_id"]).aggregate([([], "count_all")])
     weights = weights.rename_columns(["subject_id", "item_id", "weight"])
-    rules = settings.model.model_copy(update={"rank": 8})
+    rules = settings.model.model_copy(update={"rank": 8, "regularization": 0.1, "alpha": 5.0})  # a small shop
     return train(
         weights, rules, version=version, trained_at="", event_weights=settings.recommendations.event_weights
     ).model
