@@ -1,4 +1,4 @@
-"""Every night: tables that hold to their suites, a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
+"""Every night: valid tables, a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
 
 from datetime import UTC, datetime
 

@@ -3,7 +3,7 @@
 Both on one thread, both in double precision, the same histories and item factors.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,21 +16,26 @@ from afterclick.benchmarks.interleaved import compare
 from afterclick.benchmarks.shoppers import purchases
 from afterclick.fold_in import fold_in_users, prepare_basis
 
-RANKS = (64, 128)
-HISTORY_LENGTH = 200
-"""Items of a history at most, as `recommendations.history_length` keeps."""
 REGULARIZATION, ALPHA, ITERATIONS = 0.05, 10.0, 3
 
 
-def measure(*, announce: Callable[[str], None], runs: int = 7) -> dict[str, Any]:
-    """Return the figures by rank; `ratio` is the smallest, `difference` the largest relative one of all vectors."""
-    histories = purchases(most=HISTORY_LENGTH)
+def measure(
+    *, announce: Callable[[str], None], ranks: Sequence[int] = (64, 128), most: int = 200, runs: int = 7
+) -> dict[str, Any]:
+    """Return the figures by rank; `ratio` is the smallest, `difference` the largest relative one of all vectors.
+
+    Parameters
+    ----------
+    most
+        Items of a history at most, as `recommendations.history_length` keeps.
+    """
+    histories = purchases(most=most)
     lengths = np.diff(histories.indptr)
     with threadpool_limits(1):
-        by_rank = {rank: _measure(histories, rank, runs, announce) for rank in RANKS}
+        by_rank = {rank: _measure(histories, rank, runs, announce) for rank in ranks}
         by_length = {
-            f"{low}-{high}": _measure(histories[(lengths >= low) & (lengths <= high)], RANKS[0], runs, announce)
-            for low, high in ((1, 10), (11, 32), (33, 100), (101, 200))
+            f"{low}-{high}": _measure(histories[(lengths >= low) & (lengths <= high)], ranks[0], runs, announce)
+            for low, high in ((1, 10), (11, 32), (33, 100), (101, most))
             if ((lengths >= low) & (lengths <= high)).any()
         }
     return {

@@ -4,7 +4,7 @@
 matrix product and `argpartition` alone on vectors that are already there; the second implicit's `topk` on the same.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,15 +18,16 @@ from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.ranking import top_n
 from afterclick.sequences import Cells
 
-CATALOGUES = (4_000, 40_000, 400_000)
 PEOPLE, SEEN, RANK, BEST = 64, 30, 64, 20
 """People of a micro-batch, items of each history, numbers of a vector, items of a list."""
 
 
-def measure(*, announce: Callable[[str], None], runs: int = 7) -> dict[str, Any]:
+def measure(
+    *, announce: Callable[[str], None], catalogues: Sequence[int] = (4_000, 40_000, 400_000), runs: int = 7
+) -> dict[str, Any]:
     """Return the figures by catalogue; `ratio` is the smallest against numpy."""
     with threadpool_limits(1):
-        by_items = {items: _measure(items, runs, announce) for items in CATALOGUES}
+        by_items = {items: _measure(items, runs, announce) for items in catalogues}
     return {
         "ratio": min(figures["numpy"]["ratio"] for figures in by_items.values()),
         "baseline": "GEMM + argpartition in numpy; implicit topk; one thread",
