@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
@@ -34,6 +35,7 @@ class Sent(NamedTuple):
 def produce(settings: Settings, *, good: int, poison: int) -> Sent:
     """Spread `poison` messages of all kinds among `good` ones, all with the same broker time."""
     servers = settings.kafka.bootstrap_servers
+    keep_producers_time(settings)
     producer = KafkaProducer(bootstrap_servers=servers, max_request_size=2**20, linger_ms=20, acks="all")
     kinds, every = list(POISONS), max(1, good // poison)
     sent_poison: list[tuple[str, str, Any]] = []
@@ -57,6 +59,14 @@ def produce(settings: Settings, *, good: int, poison: int) -> Sent:
     positions = {(f.value.partition, f.value.offset): (kind, bad_id) for kind, bad_id, f in sent_poison}
     producer.close()
     return Sent(set(names), positions)
+
+
+def keep_producers_time(settings: Settings) -> None:
+    """Let the topic take `NOW` as its messages' time: what is in the future is told by it."""
+    change = {"message.timestamp.type": "CreateTime"}
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers)
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, settings.kafka.events_topic, change)])
+    admin.close()
 
 
 def ingest_all(spark: SparkSession, settings: Settings) -> None:
