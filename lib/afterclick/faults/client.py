@@ -16,6 +16,8 @@ from afterclick.settings import Settings
 _OPEN_POSTS = 3
 _POST_SECONDS = 20
 """Event time in one post: what is open at once must stay far below the watermark."""
+_LONGEST_WAIT_SECONDS = 1.0
+"""Between two posts while the kills lag behind: a crash point that needs new data would never be reached without any."""
 _UNANSWERED = 0
 
 
@@ -51,7 +53,8 @@ async def send_load(
     ):
         poison = tasks.create_task(asyncio.to_thread(_send_poison, settings, plan, ledger, progress))
         for number, batch in enumerate(batches):
-            while number / len(batches) > progress() + 0.02:
+            due = time.monotonic() + _LONGEST_WAIT_SECONDS
+            while number / len(batches) > progress() + 0.02 and time.monotonic() < due:
                 await asyncio.sleep(0.05)
             if number >= _OPEN_POSTS:
                 await posts[number - _OPEN_POSTS]
