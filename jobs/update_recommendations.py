@@ -44,7 +44,7 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     raw = kafka_source.read_event_stream(spark, settings.kafka)
     valid = keep_valid(decode_events(raw), read_suite(settings.suite_path("events")))
-    interactions = select_interactions(select_events(valid))
+    interactions = select_interactions(select_events(valid)).coalesce(settings.streams.fast_tasks)
 
     generation = delta_tables.generation(settings, QUERY)
     write_batch = partial(write_lists, settings=settings, generation=generation)

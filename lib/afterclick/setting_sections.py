@@ -60,6 +60,8 @@ class StreamSettings(Section):
 
     fast_trigger_ms: int = Field(default=0, ge=0)
     """Trigger interval of update_recommendations; 0 starts a batch as soon as there is data."""
+    fast_tasks: int = Field(default=64, ge=1)
+    """Tasks of one batch of update_recommendations at most: they only decode and check, and each costs milliseconds."""
     bulk_trigger_seconds: int = Field(default=10, ge=1)
     """Trigger interval of ingest_events and build_sessions."""
     watermark_minutes: int = Field(default=10, ge=0)

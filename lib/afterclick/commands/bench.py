@@ -51,10 +51,10 @@ def bench(
 
 def _measure_rules(name: Benchmark, announce: Any) -> dict[str, Any]:
     from afterclick.benchmarks import fold_in, open_sessions, rank, retrain
-    from afterclick.settings import load_settings
+    from afterclick.settings import load_ranking_settings
 
     if name is Benchmark.RETRAIN:
-        return retrain.measure(load_settings("local").model, announce=announce)
+        return retrain.measure(load_ranking_settings("local")[0], announce=announce)
     measured: dict[Benchmark, Any] = {
         Benchmark.OPEN_SESSIONS: open_sessions,
         Benchmark.FOLD_IN: fold_in,
