@@ -26,7 +26,7 @@ from afterclick.events import decode_events, select_events
 from afterclick.job_runner import job_context, run_stream
 from afterclick.load_shedding import sample_lagging
 from afterclick.quality import flag_violations, read_suite
-from afterclick.session_changes import TABLE_OF_CHANGE, split_changes
+from afterclick.session_changes import TABLE_OF_CHANGE, drop_kept_out, split_changes
 from afterclick.session_effects import send_triggers, write_open_sessions
 from afterclick.sessions import TRIGGER, read_operator, sessionize
 from afterclick.settings import Settings
@@ -62,15 +62,16 @@ def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> No
     3. Redis: open sessions as they are, lists computed anew.
     """
     batch.persist()
+    allowed = drop_kept_out(batch, settings)
     try:
-        counts = {row["change"]: row["count"] for row in batch.groupBy("change").count().collect()}  # five rows
-        parts = split_changes(batch, batch_id, settings)
+        counts = {row["change"]: row["count"] for row in allowed.groupBy("change").count().collect()}  # five rows
+        parts = split_changes(allowed, batch_id, settings)
         for change in counts.keys() & TABLE_OF_CHANGE.keys():
             table = TABLE_OF_CHANGE[change]
             delta_tables.append_once(parts[change], settings, query=QUERY, table=table, batch_id=batch_id)
         if counts.get(TRIGGER):
             send_triggers(parts[TRIGGER], settings)
-        write_open_sessions(batch, settings)
+        write_open_sessions(allowed, settings)
         logger.info("sessions built %s batch_id=%d", " ".join(f"{k}={n}" for k, n in sorted(counts.items())), batch_id)
     finally:
         batch.unpersist()

@@ -16,6 +16,7 @@ from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables
 from afterclick.connectors.dimension_tables import rejoin_items, table_version
+from afterclick.connectors.kept_out import open_kept_out, withdraw_consent
 from afterclick.enrichment import enrich_events
 from afterclick.job_runner import job_context, run_stream
 from afterclick.settings import Settings
@@ -45,13 +46,15 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
 def write_enriched(batch: DataFrame, batch_id: int, *, settings: Settings, joined: dict[str, int]) -> None:
     """Write one micro-batch of `schemas.EVENT`; repeating it with the same `batch_id` changes nothing.
 
+    Left out is who withdrew or was erased since ``events`` was written.
     1. append: Delta skips what a crashed attempt already committed, 2. where the catalogue changed since `joined`, rejoin
     the items that were unknown.
     """
     spark = batch.sparkSession
     version = table_version(spark, settings, "items")
     dimensions = [delta_tables.read_table(spark, settings, name) for name in ("items", "customers")]
-    enriched = enrich_events(batch, *dimensions).repartition("event_date")  # one file a date
+    allowed = withdraw_consent(batch, open_kept_out(settings)).where("NOT is_kept_out")
+    enriched = enrich_events(allowed, *dimensions).repartition("event_date")  # one file a date
     delta_tables.append_once(enriched, settings, query=QUERY, table="enriched_items", batch_id=batch_id)
     if joined.get("items") != version:
         rejoin_items(spark, settings)

@@ -19,6 +19,7 @@ from pyspark.sql import SparkSession
 
 from afterclick.catalogue_triggers import find_catalogue_triggers
 from afterclick.connectors import delta_tables
+from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.dimension_tables import KEYS, Imported, import_dimension, table_version
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.dimension_files import keep_allowed, read_dimension_file
@@ -27,6 +28,8 @@ from afterclick.schemas_sessions import TRIGGER_FIRED
 from afterclick.session_effects import send_triggers
 from afterclick.settings import Settings
 from afterclick.trigger_file import CatalogueChange, running_rules
+
+_TABLES = {"after": "items", "fired": "triggers"}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,11 +65,11 @@ def import_file(
 def fire_changes(spark: SparkSession, settings: Settings, version: int, *, now: datetime) -> None:
     """Fire the triggers of rules on prices and stock for what changed in ``items`` since `version`."""
     before = spark.read.format("delta").option("versionAsOf", version).load(delta_tables.table_path(settings, "items"))
-    names = {"after": "items", "events": "events", "fired": "triggers"}
-    tables = {name: delta_tables.read_table(spark, settings, table) for name, table in names.items()}
+    tables = {name: delta_tables.read_table(spark, settings, table) for name, table in _TABLES.items()}
+    events = read_accepted(spark, settings)
     for rule in running_rules(settings.triggers.rules, "").rules:
         if isinstance(rule, CatalogueChange):
-            found = find_catalogue_triggers(rule, before=before, **tables, now=now).toArrow()
+            found = find_catalogue_triggers(rule, before=before, events=events, **tables, now=now).toArrow()
             if len(found):
                 fired = spark.createDataFrame(found, TRIGGER_FIRED)
                 query = f"import_items_{rule.name}_{now:%Y%m%dT%H%M%S%f}"

@@ -67,9 +67,17 @@ items_app.command()(items.withdraw)
 items_app.command()(items.restore)
 items_app.command("list")(items.list_withdrawn)
 model_app.command("list")(model.list_models)
-subjects_app = typer.Typer(help="People and their consent.", no_args_is_help=True)
+subjects_app = typer.Typer(help="People: consent, erasure with receipts, export.", no_args_is_help=True)
 app.add_typer(subjects_app, name="subjects")
-subjects_app.command()(subjects.consent)
+for _of_people in (
+    subjects.consent,
+    subjects.erase,
+    subjects.receipt,
+    subjects.export,
+    subjects.canary,
+    subjects.audit,
+):
+    subjects_app.command()(_of_people)
 keys_app.command()(keys.create)
 keys_app.command("list")(keys.list_keys)
 keys_app.command()(keys.rotate)

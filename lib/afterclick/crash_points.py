@@ -42,6 +42,10 @@ class CrashPoint(StrEnum):
     """Kafka has the collector's events, the collector has not counted the report."""
     REPORT_IN = "CP11"
     """The collector knows, the client does not."""
+    TABLES_ERASED = "CP12"
+    """An erased person's rows are deleted from the tables, their keys in Redis are not."""
+    CACHE_ERASED = "CP13"
+    """The keys are, the old files are not; streams may repeat a batch of before."""
 
 
 _AFTER_TABLE = {

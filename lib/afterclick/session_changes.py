@@ -4,12 +4,32 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from afterclick.connectors import delta_tables
+from afterclick.connectors.kept_out import open_kept_out, with_bounds
 from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
 from afterclick.sessions import CLOSED, HOT_PERSON, LATE, TRIGGER
 from afterclick.settings import Settings
 
 TABLE_OF_CHANGE = {CLOSED: "sessions", LATE: "unsessioned_events", HOT_PERSON: "hot_subjects", TRIGGER: "triggers"}
 """Table by kind of change; open sessions are not in tables."""
+
+
+def drop_kept_out(changes: DataFrame, settings: Settings) -> DataFrame:
+    """Leave out what the operator says of people who withdrew or were erased since it took their events.
+
+    Parameters
+    ----------
+    changes
+        Rows of `schemas_sessions.SESSION_CHANGE`.
+
+    Notes
+    -----
+    Triggers need consent to personalisation, the rest to analytics. What is said is as old as the first event behind it.
+    """
+    bounded = with_bounds(changes, open_kept_out(settings))
+    until = F.when(F.col("change") == TRIGGER, F.col("personalisation_until")).otherwise(F.col("analytics_until"))
+    said_at = F.coalesce("received_at", "started_at", "anchor_at", F.current_timestamp())
+    is_allowed = F.unix_millis(said_at) > F.greatest(until, F.col("analytics_until"))
+    return bounded.where(is_allowed).select(*changes.columns)
 
 
 def split_changes(changes: DataFrame, batch_id: int, settings: Settings) -> dict[str, DataFrame]:

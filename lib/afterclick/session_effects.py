@@ -7,6 +7,7 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from afterclick.connectors.session_store import OpenSession, SessionStore
+from afterclick.kafka_security import spark_options
 from afterclick.list_updates import recompute_here
 from afterclick.recommendations import Reason
 from afterclick.sessions import CLOSED, OPEN
@@ -30,10 +31,8 @@ def send_triggers(triggers: DataFrame, settings: Settings) -> None:
     oldest = time.time() - settings.triggers.expire_minutes * 60
     current = triggers.where(F.col("due_at") >= F.timestamp_seconds(F.lit(oldest)))
     value = F.to_json(F.struct(*_MESSAGE), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"})
-    writer = current.select(F.col("subject_id").alias("key"), value.alias("value")).write.format("kafka")
-    for name, setting in settings.kafka.options.items():
-        writer = writer.option(f"kafka.{name}", setting)
-    writer.option("kafka.bootstrap.servers", settings.kafka.bootstrap_servers).option(
+    messages = current.select(F.col("subject_id").alias("key"), value.alias("value"))
+    messages.write.format("kafka").options(**spark_options(settings.kafka)).option(
         "topic", settings.triggers.topic
     ).save()
     # To the driver: at most a trigger per rule and event of one batch.

@@ -25,8 +25,18 @@ class KafkaSettings(Section):
     """Partitions of the events topic when we create it."""
     max_offsets_per_trigger: int = Field(default=50_000, ge=1)
     """Upper bound of events in one micro-batch."""
+    security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    """How clients reach the broker; ``SASL_SSL`` wherever it is not on this machine."""
+    sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"
+    """How a user proves who they are."""
+    username: str = ""
+    """This process's own user: the collector's may only write, the streams' only read (docs/operations.md)."""
+    password: SecretStr | None = None
+    """Their password; without it no SASL."""
+    ca_file: Path | None = None
+    """PEM file of the authority that signed the broker's certificate; without it the system's."""
     options: dict[str, str] = {}
-    """Further Spark Kafka source options (security and the like), without the ``kafka.`` prefix."""
+    """Further Kafka options of both clients, without the ``kafka.`` prefix."""
 
 
 class RedisSettings(Section):
@@ -337,8 +347,6 @@ class PrivacySettings(Section):
     """SQLAlchemy URL of the database with identifiers, secrets and consent."""
     remembered_people: int = Field(default=100_000, ge=1)
     """Most people a service keeps in memory (about 1 kB each)."""
-    admin_tokens: tuple[SecretStr, ...] = ()
-    """Bearer tokens of the collector's ``/v1/subjects`` routes; without one they are closed."""
     vacuum_hours: float = Field(default=168, ge=0)
     """Hours that removed rows stay in files for readers of older snapshots."""
 

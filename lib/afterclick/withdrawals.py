@@ -25,8 +25,10 @@ def clear_withdrawn(store: SubjectStore, eraser: RedisEraser) -> int:
     waiting = store.unfollowed()
     closed = {w.subject_id for w in waiting if w.is_standing and w.purpose == Purpose.PERSONALISATION}
     opened = {w.subject_id for w in waiting if not w.is_standing and w.purpose == Purpose.PERSONALISATION} - closed
+    unseen = {w.subject_id for w in waiting if w.is_standing and w.purpose == Purpose.ANALYTICS} - closed
     if closed:
         eraser.forget(sorted(closed))
+    eraser.drop_sessions(sorted(unseen))
     if opened:
         eraser.open_again(sorted(opened))
     if waiting:

@@ -26,6 +26,7 @@ MATRIX: dict[tuple[str, str], frozenset[str]] = {
     ("post", "/v1/cloudevents"): SENDERS | {"query"},
     ("post", "/com.snowplowanalytics.snowplow/tp2"): SENDERS | {"query"},
     ("post", "/v1/subjects/consent"): frozenset({"admin"}),
+    ("post", "/v1/subjects/erase"): frozenset({"admin"}),
     ("get", "/v1/projects/{write_key}/settings"): SENDERS,
     ("get", "/sourceConfig"): SENDERS | {"query"},
     ("get", "/sourceConfig/"): SENDERS | {"query"},

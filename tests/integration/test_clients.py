@@ -136,6 +136,22 @@ def test_browser_client_that_sees_a_restart_delivers_everything_once(
     assert {event["device"] for event in events if event["event_type"] == "view"} == {"desktop"}
     assert {event["page_path"] for event in events if event["event_type"] == "view"} == {"/mug"}
     assert all(event["ip_prefix"] == "127.0.0.0/24" for event in events if event["event_type"] == "view")
+    if kind == "segment":
+        check_page_script(Topic(live))
+
+
+def check_page_script(topic: Topic) -> None:
+    """Check that our page script has told of the scroll to the middle, the sent form and the time the page was in view."""
+    deadline = time.monotonic() + 30
+    found: dict[str, list[dict[str, Any]]] = {}
+    while len(found.keys() & {"engagement", "form"}) < 2 and time.monotonic() < deadline:
+        found = {kind: [e for e in topic.read() if e["event_type"] == kind] for kind in ("engagement", "form")}
+        found = {kind: events for kind, events in found.items() if events}
+    engaged, forms = found["engagement"], found["form"]
+    assert [form["form_id"] for form in forms] == ["newsletter"]
+    assert sum(event["dwell_ms"] for event in engaged) >= COUNT * 100
+    assert 50 < max(event["scroll_percent"] for event in engaged) < 100
+    assert {event["page_path"] for event in (*engaged, *forms)} == {"/mug"}
 
 
 def restart_and_read(collector: HttpService, live: Settings) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Consent over HTTP: only with an admin key, ids in bodies."""
+"""Consent and erasure over HTTP: only with an admin key, ids in bodies, lists gone within seconds."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from fastapi.testclient import TestClient
 from afterclick.access_keys import Scope
 from afterclick.collector.app import create_app
 from afterclick.collector.event_sink import EventSink
+from afterclick.connectors.erasure_store import ErasureStore
 from afterclick.connectors.key_store import KeyStore
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.consent_rules import Claim
@@ -56,16 +57,27 @@ def test_consent_is_changed_with_an_admin_key(client: TestClient, keys: dict[str
     assert open_subject_store(live).unfollowed() == []
 
 
-@pytest.mark.parametrize("path", ["/v1/subjects/consent"])
+@pytest.mark.parametrize("path", ["/v1/subjects/consent", "/v1/subjects/erase"])
 @pytest.mark.parametrize("key", ["ingest", "unknown", None])
 def test_no_other_key_may(client: TestClient, keys: dict[str, str], live: Settings, path: str, key: str | None) -> None:
     auth = (keys.get(key, key), "") if key else None
+    body = WITHDRAW if path.endswith("consent") else {"id": "ada"}
 
-    assert client.post(path, json=WITHDRAW, auth=auth).status_code == 401
+    assert client.post(path, json=body, auth=auth).status_code == 401
 
     person = open_subject_store(live).find(ADA)
     assert person is not None
     assert person.allows("personalisation")
+
+
+def test_erasure_answers_its_receipt_and_once(client: TestClient, keys: dict[str, str], live: Settings) -> None:
+    auth = (keys["admin"], "")
+    answer = client.post("/v1/subjects/erase", json={"id": "ada"}, auth=auth).json()
+    again = client.post("/v1/subjects/erase", json={"id": "ada"}, auth=auth).json()
+
+    assert open_subject_store(live).find(ADA) is None
+    assert ErasureStore(open_subject_store(live)).receipts(answer["erasure_id"])["subject_store"].clean_ms
+    assert again == {"success": True, "erasure_id": None}
 
 
 @pytest.mark.parametrize("body", [{}, {"id": ""}, {"id": "ada"}, {"id": "ada", "consent": {"ads": True}}])

@@ -9,6 +9,7 @@ import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr
 
+from afterclick.connectors.erasure_store import ErasureStore
 from afterclick.connectors.kept_out import FOR_EVER, KeptOut
 from afterclick.connectors.subject_store import SubjectStore
 from afterclick.connectors.subject_tables import (
@@ -16,6 +17,7 @@ from afterclick.connectors.subject_tables import (
     IDENTIFIERS,
     METADATA,
     SUBJECTS,
+    SUPPRESSIONS,
     WITHDRAWALS,
     open_engine,
 )
@@ -182,17 +184,55 @@ def test_a_database_that_is_away_is_said_without_its_values() -> None:
     assert "secret" not in str(raised.value)
 
 
+def test_erasure_cuts_the_link_and_keeps_hmacs_only(store: SubjectStore) -> None:
+    store.admit([Claim(PHONE, YES, 1), Claim(ADA, YES, 2, also=(PHONE,)), Claim(EVE, YES, 3), Claim(ADA, NO, 4)])
+    ada, eve = known(store, ADA), known(store, EVE)
+    pseudonyms = set(store.subject_ids(ada.owner))
+    erasures = ErasureStore(store)
+
+    begun = erasures.begin(ADA)
+
+    assert begun is not None
+    assert set(begun.subject_ids) == pseudonyms
+    assert len(pseudonyms) == 2
+    assert erasures.begin(ADA) is None
+    assert (store.find(ADA), store.find(PHONE)) == (None, None)
+    assert known(store, EVE) == eve
+    left = str([rows(store, table) for table in (IDENTIFIERS, SUBJECTS, CONSENTS, WITHDRAWALS, SUPPRESSIONS)])
+    hidden = {*pseudonyms, store.keys.lookup(ADA), store.keys.lookup(PHONE)}
+    assert not [one for one in hidden if one in left]
+    assert erasures.receipts(begun.erasure_id)["subject_store"].clean_ms
+    erasures.end_search(begun.erasure_id)
+    assert list(erasures.read(begun.erasure_id)[0].subject_ids) == []
+
+
+def test_what_happened_before_an_erasure_stays_out_and_the_person_may_come_back(store: SubjectStore) -> None:
+    first = store.admit([Claim(ADA, YES, 1)])[0]
+    ErasureStore(store).begin(ADA)
+    erased_ms = store.now_ms()
+
+    assert store.admit([Claim(ADA, YES, 900, "import")]) == [None]
+    again = store.admit([Claim(ADA, YES, erased_ms)])[0]
+
+    assert first is not None
+    assert again is not None
+    assert again.subject_id != first.subject_id
+    assert again.granted_to(Claim(ADA, {}, 900)) == []
+    assert again.granted_to(Claim(ADA, {}, erased_ms)) == ["analytics", "personalisation"]
+
+
 def test_streams_are_told_who_is_kept_out_and_until_when(store: SubjectStore) -> None:
     store.admit([Claim(ADA, YES, 1), Claim(EVE, YES, 1), Claim(LAPTOP, YES, 1)])
     ada, eve, laptop = (known(store, who).subject_id for who in (ADA, EVE, LAPTOP))
     store.admit([Claim(ADA, {"personalisation": False}, 2, "api"), Claim(EVE, {"personalisation": False}, 2)])
     store.admit([Claim(EVE, {"personalisation": True}, 3)])
+    ErasureStore(store).begin(LAPTOP)
     kept_out = KeptOut(store)
     assert kept_out.is_empty
 
     kept_out.refresh()
 
     until = kept_out.until_ms([ada, eve, laptop, "other"], "personalisation").tolist()
-    assert (until[0], until[2:]) == (FOR_EVER, [0, 0])
+    assert (until[0], until[2:]) == (FOR_EVER, [FOR_EVER, 0])
     assert 0 < until[1] < FOR_EVER
-    assert kept_out.until_ms([ada, laptop], "analytics").tolist() == [0, 0]
+    assert kept_out.until_ms([ada, laptop], "analytics").tolist() == [0, FOR_EVER]

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 from afterclick.collector.messages import Event
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
+from afterclick.kafka_security import client_options
 from afterclick.setting_sections import CollectorSettings, KafkaSettings
 
 logger = logging.getLogger(__name__)
@@ -73,7 +74,7 @@ class KafkaSink:
         timeout_ms = int(collector.delivery_timeout_seconds * 1000)
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=self._addresses,
+                **client_options(kafka),
                 acks="all",
                 enable_idempotence=True,
                 allow_auto_create_topics=False,

@@ -1,4 +1,4 @@
-"""Requests on behalf of a person, for holders of an ``admin`` key: their consent. Ids are in bodies, never in URLs."""
+"""Requests on behalf of a person, for holders of an ``admin`` key: consent and erasure. Ids are in bodies, never in URLs."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from afterclick.access_keys import KeyRing, Scope
 from afterclick.collector.ingest import refuse
+from afterclick.connectors.erasure_store import ErasureStore
+from afterclick.connectors.redis_erasure import RedisEraser
+from afterclick.connectors.subject_store import open_subject_store
 from afterclick.errors import StoreUnavailableError
 from afterclick.http_keys import require_key
 from afterclick.pseudonyms import RawId
@@ -46,6 +49,8 @@ class ConsentChange(Subject):
 
 def add_subject_routes(app: FastAPI, settings: Settings, keys: KeyRing, clock: Callable[[], datetime]) -> None:
     """Add the routes; each answers only a request with an ``admin`` key."""
+    store = open_subject_store(settings)
+
     # Checked before the body is: a wrong body tells nobody anything.
     guarded: dict[str, Any] = {"dependencies": [Depends(require_key(keys, Scope.ADMIN, clock))], "responses": _ANSWERS}
 
@@ -53,6 +58,16 @@ def add_subject_routes(app: FastAPI, settings: Settings, keys: KeyRing, clock: C
     async def consent(change: ConsentChange) -> Response:
         said = {purpose.value: is_granted for purpose, is_granted in change.consent.items()}
         return await _answered(change_consent, settings, change.raw_id(), said, source="api")
+
+    @app.post("/v1/subjects/erase", summary="Erase a person; the answer names the receipt", **guarded)
+    async def erase(subject: Subject) -> Response:
+        return await _answered(_erase, subject.raw_id())
+
+    def _erase(identifier: RawId) -> dict[str, Any]:
+        erasure = ErasureStore(store).begin(identifier)
+        if erasure:
+            RedisEraser(settings.redis).forget(erasure.subject_ids)
+        return {"erasure_id": erasure.erasure_id if erasure else None}
 
 
 async def _answered(call: Callable[..., Any], *arguments: Any, **named: Any) -> Response:

@@ -6,6 +6,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.connectors.delta_tables import read_table
+from afterclick.connectors.kept_out import open_kept_out, withdraw_consent, withdraw_stored
 from afterclick.event_clock import Past, with_watermark
 from afterclick.event_fates import Arrivals, Batch, flag_fates
 from afterclick.schemas import STORED_EVENT
@@ -15,9 +16,12 @@ _TABLES = ("events", "late_events")
 
 
 def read_accepted(spark: SparkSession, settings: Settings) -> DataFrame:
-    """Return rows of `schemas.STORED_EVENT` of all accepted events: histories and models learn from late ones too."""
-    on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in _TABLES)
-    return on_time.unionByName(late)
+    """Return rows of `schemas.STORED_EVENT` of all accepted events that may still be used, with the consent that stands.
+
+    Histories and models learn from late ones too.
+    """
+    used = withdraw_stored(_read_stored(spark, settings), open_kept_out(settings))
+    return used.where("NOT is_kept_out").select(*STORED_EVENT.names)
 
 
 def read_known(spark: SparkSession, settings: Settings, oldest_received_at: datetime | None) -> DataFrame | None:
@@ -32,7 +36,12 @@ def read_known(spark: SparkSession, settings: Settings, oldest_received_at: date
     if oldest_received_at is None:
         return None
     start_at = oldest_received_at - timedelta(hours=settings.streams.duplicate_window_hours)
-    return read_accepted(spark, settings).where(F.col("received_at") >= F.lit(start_at))
+    return _read_stored(spark, settings).where(F.col("received_at") >= F.lit(start_at))
+
+
+def _read_stored(spark: SparkSession, settings: Settings) -> DataFrame:
+    on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in _TABLES)
+    return on_time.unionByName(late)
 
 
 def read_quarantined_positions(spark: SparkSession, settings: Settings) -> DataFrame:
@@ -43,7 +52,9 @@ def read_quarantined_positions(spark: SparkSession, settings: Settings) -> DataF
 def decide_fates(
     checked: DataFrame, arrivals: Arrivals, batch: Batch, *, past: Past | None, settings: Settings
 ) -> DataFrame:
-    """Add the fates of a batch (`event_fates.flag_fates`), given what the tables hold.
+    """Add the fates of a batch (`event_fates.flag_fates`), given what the tables hold and who is kept out.
+
+    Not even their refused messages are stored: quarantine would keep the bytes.
 
     Parameters
     ----------
@@ -53,7 +64,10 @@ def decide_fates(
         None where time has no order, as in imported history: then nothing is late.
     """
     spark = checked.sparkSession
-    timed = with_watermark(checked, past and past.clocks, watermark_minutes=settings.streams.watermark_minutes)
+    allowed = withdraw_consent(checked, open_kept_out(settings))
+    timed = with_watermark(allowed, past and past.clocks, watermark_minutes=settings.streams.watermark_minutes)
     known = read_known(spark, settings, arrivals.oldest_received_at)
     known_bad = read_quarantined_positions(spark, settings) if past and past.has_read(arrivals.ranges) else None
-    return flag_fates(timed, known=known, known_bad=known_bad, batch=batch)
+    fates = flag_fates(timed, known=known, known_bad=known_bad, batch=batch)
+    fate = F.when(F.col("is_kept_out"), "no_consent").otherwise(F.col("fate"))
+    return fates.withColumn("fate", fate).drop("is_kept_out")

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
 
+from afterclick.kafka_security import client_options
+from afterclick.setting_sections import KafkaSettings
+
 Offsets = dict[int, int]
 
 
@@ -27,6 +30,24 @@ def newest_batch(checkpoint: Path) -> int | None:
     """Return the number of a query's newest committed batch; None before the first."""
     committed = [int(file.name) for file in (checkpoint / "commits").glob("[0-9]*") if file.name.isdigit()]
     return max(committed, default=None)
+
+
+def first_times(kafka: KafkaSettings, topic: str) -> dict[int, int | None]:
+    """Return when the oldest message of each partition was written, in milliseconds; None where there is none."""
+    consumer = KafkaConsumer(**client_options(kafka), consumer_timeout_ms=3_000)
+    try:
+        positions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+        begin, end = consumer.beginning_offsets(positions), consumer.end_offsets(positions)
+        found: dict[int, int | None] = {}
+        for position in positions:
+            found[position.partition] = None
+            if begin[position] < end[position]:
+                consumer.assign([position])
+                consumer.seek(position, begin[position])
+                found[position.partition] = int(next(consumer).timestamp)
+        return found
+    finally:
+        consumer.close()
 
 
 def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:

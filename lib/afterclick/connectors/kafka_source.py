@@ -2,6 +2,7 @@
 
 from pyspark.sql import DataFrame, SparkSession
 
+from afterclick.kafka_security import spark_options
 from afterclick.setting_sections import KafkaSettings
 
 
@@ -19,13 +20,10 @@ def read_event_stream(spark: SparkSession, kafka: KafkaSettings) -> DataFrame:
     """
     reader = (
         spark.readStream.format("kafka")
-        .option("kafka.bootstrap.servers", kafka.bootstrap_servers)
         .option("subscribe", kafka.events_topic)
         .option("startingOffsets", "earliest")
         .option("failOnDataLoss", "true")
         .option("kafka.fetch.max.wait.ms", "1")
     )
     reader = reader.option("maxOffsetsPerTrigger", kafka.max_offsets_per_trigger)
-    for key, value in kafka.options.items():
-        reader = reader.option(f"kafka.{key}", value)
-    return reader.load()
+    return reader.options(**spark_options(kafka)).load()

@@ -1,9 +1,10 @@
-"""Whose events the stream of lists leaves out: people who withdrew, read again every second.
+"""Whose events the streams and jobs leave out: people who withdrew or were erased, read again every second.
 
-What a person did before they withdrew may still lie on Kafka; without this a replay would bring it back. In this
-process's memory, so that a batch costs no query.
+What a person did before they withdrew may still lie on Kafka or in a recorded file; without this a replay would bring
+it back. In this process's memory, so that a batch costs no query.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,9 +13,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import sqlalchemy as sa
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
-from afterclick.connectors.subject_tables import SUPPRESSIONS, WITHDRAWALS
+from afterclick.connectors.subject_tables import ERASURES, SUPPRESSIONS, WITHDRAWALS
 from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
 
@@ -47,6 +50,7 @@ class KeptOut:
         self._store = store
         self._withdrawn: dict[tuple[str, str], int] = {}
         self._erased: set[str] = set()
+        self._being_erased: frozenset[str] = frozenset()
         self._floors = [0, 0]
         self._read_at = -_REFRESH_SECONDS
 
@@ -64,11 +68,17 @@ class KeptOut:
             for row in connection.execute(erased):
                 self._erased.add(row.hash)
                 self._floors[1] = max(self._floors[1], row.number)
+            pending = connection.execute(sa.select(ERASURES.c.subject_ids).where(ERASURES.c.subject_ids != "[]"))
+            self._being_erased = frozenset(one for (names,) in pending for one in json.loads(names))
 
     @property
     def is_empty(self) -> bool:
         """Tell whether nobody is kept out."""
         return not (self._withdrawn or self._erased)
+
+    def named(self) -> list[str]:
+        """Return the people who are kept out by name: withdrawn, or being erased."""
+        return sorted({subject_id for subject_id, _ in self._withdrawn} | self._being_erased)
 
     def until_ms(self, subject_ids: Sequence[str], purpose: str) -> npt.NDArray[np.int64]:
         """Return for each subject the time of receipt up to which events are left out; 0: none are."""
@@ -89,3 +99,53 @@ def keep_allowed(interactions: pa.Table, kept_out: KeptOut, purpose: Purpose = P
     people = interactions["subject_id"].combine_chunks().dictionary_encode()
     until = kept_out.until_ms(people.dictionary.to_pylist(), purpose)[people.indices.to_numpy()]
     return interactions.filter(pa.array(interactions["received_ms"].to_numpy() > until))
+
+
+def withdraw_consent(events: DataFrame, kept_out: KeptOut) -> DataFrame:
+    """Take the consent from a batch's events that may no longer be used, and add `is_kept_out`: not to be stored at all.
+
+    Parameters
+    ----------
+    events
+        With `subject_id`, `consent` and `received_at`; null counts as received too early. Their people go to the driver:
+        bounded by ``kafka.max_offsets_per_trigger``.
+    """
+    return _without_consent(with_bounds(events, kept_out))
+
+
+def withdraw_stored(events: DataFrame, kept_out: KeptOut) -> DataFrame:
+    """Do the same to stored events, by the people known by name: rows of those erased long ago are gone."""
+    return _without_consent(_bounded(events, kept_out, kept_out.named()))
+
+
+def with_bounds(rows: DataFrame, kept_out: KeptOut) -> DataFrame:
+    """Add `personalisation_until` and `analytics_until` to a batch's rows: what was received up to then is left out.
+
+    Milliseconds since the epoch, 0 for most people; people as in `withdraw_consent`.
+    """
+    if kept_out.is_empty:
+        return _bounded(rows, kept_out, [])
+    people = rows.select("subject_id").where("subject_id IS NOT NULL").distinct().toArrow()["subject_id"].to_pylist()
+    return _bounded(rows, kept_out, people)
+
+
+def _bounded(rows: DataFrame, kept_out: KeptOut, people: Sequence[str]) -> DataFrame:
+    until = {f"{purpose}_until": kept_out.until_ms(people, purpose) for purpose in Purpose}
+    is_touched = np.maximum.reduce(list(until.values())) > 0
+    if not is_touched.any():
+        return rows.withColumns(dict.fromkeys(until, F.lit(0).cast("long")))
+    touched = pa.table({"subject_id": pa.array(people, pa.string()), **until}).filter(pa.array(is_touched))
+    bounds = rows.sparkSession.createDataFrame(touched)
+    joined = rows.join(F.broadcast(bounds), on="subject_id", how="left")
+    return joined.select(*rows.columns, *[F.coalesce(name, F.lit(0)).alias(name) for name in until])
+
+
+def _without_consent(bounded: DataFrame) -> DataFrame:
+    received = F.coalesce(F.unix_millis("received_at"), F.lit(0))
+    consent = F.col("consent")
+    for purpose in Purpose:
+        is_withdrawn = received <= F.col(f"{purpose}_until")
+        consent = F.when(is_withdrawn, F.array_remove(consent, purpose.value)).otherwise(consent)
+    is_kept_out = received <= F.col(f"{Purpose.ANALYTICS}_until")
+    changed = bounded.withColumns({"consent": consent, "is_kept_out": is_kept_out})
+    return changed.drop(*[f"{purpose}_until" for purpose in Purpose])
