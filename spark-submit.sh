@@ -19,7 +19,7 @@ if [ -z "$job" ] || [ "$job" = "-h" ] || [ "$job" = "--help" ]; then
   usage
   if [ -n "$job" ]; then exit 0; else exit 2; fi
 fi
-if [ "$job" != pack ] && ! printf '%s\n' "$jobs" | grep -qx -- "$job"; then
+if [ "$job" != pack ] && ! grep -qx -- "$job" <<<"$jobs"; then  # a pipe would fail now and then: grep stops reading
   echo "there is no job '$job'" >&2
   usage
   exit 2

@@ -238,10 +238,8 @@ def test_withdrawn_people_are_in_no_table_and_no_training_set_when_events_are_re
     assert {row.subject_id for row in accepted.collect()} == {ada, bob}
     assert {row.subject_id for row in select_interactions(accepted).collect()} == {bob}
 
-    assert [erase_subjects.remove_withdrawn(spark, erasing, purpose) for purpose in Purpose] == [
-        1,
-        2,
-    ]  # Ada has two pseudonyms
+    removed = [erase_subjects.remove_withdrawn(spark, erasing, purpose) for purpose in Purpose]
+    assert removed == [1, 2]  # Ada has two pseudonyms
     assert [erase_subjects.remove_withdrawn(spark, erasing, purpose) for purpose in Purpose] == [0, 0]
     assert not any(fingerprint(spark, erasing, people["eve"]).values())
     left = fingerprint(spark, erasing, people["ada"])
