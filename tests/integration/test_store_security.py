@@ -27,6 +27,8 @@ from afterclick.collector.messages import Event
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_erasure import RedisEraser
 from afterclick.connectors.redis_store import Fence
+from afterclick.connectors.version_pointer import VersionPointer
+from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.errors import StoreUnavailableError
 from afterclick.kafka_security import client_options, spark_options
 from afterclick.local.jars import broker_jars, default_cache_dir
@@ -190,8 +192,16 @@ def test_redis_users_may_do_their_work_and_no_more(guarded: int, settings: Setti
     }
     streams, api = redis_store.connect(as_user("streams").redis), redis_store.connect(as_user("api").redis)
     recommender = Recommender(model, settings.recommendations)
-    update_lists(pa.table(columns), recommender, streams, length=9, fence=Fence(1, 1), now_ms=9)
     streams.switch_version("v1")
+    VersionPointer(streams).announce("v2")
+    update_lists(pa.table(columns), recommender, streams, length=9, fence=Fence(1, 1), now_ms=9)
+    histories = streams.read_histories(["ada"])
+    later = Recommender(make_model(items=9, version="v2"), settings.recommendations)
+    assert VersionPointer(streams).write_fresh(["ada"], histories, later.lists(histories, 9)) == 1
+    assert VersionPointer(streams).behind("v2", 9) == []
+    VersionPointer(streams).drop_lists("v2")
+    WithdrawnItems(as_user("streams").redis).withdraw(["item-1"])
+    assert WithdrawnItems(as_user("api").redis).read() == ["item-1"]
     assert api.read_list("ada")[1] is not None
     with pytest.raises(StoreUnavailableError, match=r"(?i)no permissions"):
         api.switch_version("v2")
