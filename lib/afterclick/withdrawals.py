@@ -10,7 +10,6 @@ from afterclick.consent_rules import Claim
 from afterclick.errors import StoreUnavailableError
 from afterclick.pseudonyms import RawId
 from afterclick.settings import Settings
-from afterclick.vocabulary import Purpose
 
 logger = logging.getLogger(__name__)
 
@@ -23,12 +22,10 @@ def clear_withdrawn(store: SubjectStore, eraser: RedisEraser) -> int:
     1. Redis, 2. the note that it is done: a crash between the two repeats the first.
     """
     waiting = store.unfollowed()
-    closed = {w.subject_id for w in waiting if w.is_standing and w.purpose == Purpose.PERSONALISATION}
-    opened = {w.subject_id for w in waiting if not w.is_standing and w.purpose == Purpose.PERSONALISATION} - closed
-    unseen = {w.subject_id for w in waiting if w.is_standing and w.purpose == Purpose.ANALYTICS} - closed
+    closed = {w.subject_id for w in waiting if w.is_standing}  # of either purpose: lists need both
+    opened = {w.subject_id for w in waiting if not w.is_standing} - closed
     if closed:
         eraser.forget(sorted(closed))
-    eraser.drop_sessions(sorted(unseen))
     if opened:
         eraser.open_again(sorted(opened))
     if waiting:

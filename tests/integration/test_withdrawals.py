@@ -61,8 +61,9 @@ def list_of(settings: Settings, people: dict[str, Person], items: tuple[str, ...
     update_lists(allowed, recommender, store, length=9, fence=Fence(1, 1), now_ms=NOW_MS)
 
 
+@pytest.mark.parametrize("purpose", YES)
 def test_withdrawal_empties_the_list_and_a_new_grant_begins_anew(
-    installed: Settings, people: dict[str, Person]
+    purpose: str, installed: Settings, people: dict[str, Person]
 ) -> None:
     list_of(installed, people)
     with TestClient(create_app(installed)) as api:
@@ -72,7 +73,7 @@ def test_withdrawal_empties_the_list_and_a_new_grant_begins_anew(
 
         assert (source(ADA), source(BOB)) == ("fold_in", "fold_in")
         begun = time.monotonic()
-        withdrawals.change_consent(installed, ADA, {"personalisation": False}, source="api")
+        withdrawals.change_consent(installed, ADA, {purpose: False}, source="api")
         while source(ADA) != "popular":
             assert time.monotonic() - begun < 5
             time.sleep(0.05)
@@ -82,10 +83,10 @@ def test_withdrawal_empties_the_list_and_a_new_grant_begins_anew(
         history = cache.read_histories([people["ada"].subject_id])[0]
         assert (len(history.records), source(ADA), source(BOB)) == (0, "popular", "fold_in")
 
-        withdrawals.change_consent(installed, ADA, {"personalisation": True}, source="api")
+        withdrawals.change_consent(installed, ADA, {purpose: True}, source="api")
         kept_out._kept_out.cache_clear()  # noqa: SLF001
         assert cache.read_histories([people["ada"].subject_id])[0].revision == 0
-        until = open_kept_out(installed).until_ms([people["ada"].subject_id], "personalisation")
+        until = open_kept_out(installed).until_ms([people["ada"].subject_id], purpose)
         assert 0 < until[0] < kept_out.FOR_EVER
 
 

@@ -92,12 +92,13 @@ class KeptOut:
         return np.array(found, np.int64)
 
 
-def keep_allowed(interactions: pa.Table, kept_out: KeptOut, purpose: Purpose = Purpose.PERSONALISATION) -> pa.Table:
-    """Keep the rows of `schemas.INTERACTION` that may be used for a purpose."""
+def keep_allowed(interactions: pa.Table, kept_out: KeptOut) -> pa.Table:
+    """Keep the rows of `schemas.INTERACTION` that may be used: lists need every purpose."""
     if kept_out.is_empty or len(interactions) == 0:
         return interactions
     people = interactions["subject_id"].combine_chunks().dictionary_encode()
-    until = kept_out.until_ms(people.dictionary.to_pylist(), purpose)[people.indices.to_numpy()]
+    names = people.dictionary.to_pylist()
+    until = np.maximum.reduce([kept_out.until_ms(names, purpose) for purpose in Purpose])[people.indices.to_numpy()]
     return interactions.filter(pa.array(interactions["received_ms"].to_numpy() > until))
 
 

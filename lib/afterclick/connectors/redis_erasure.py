@@ -20,7 +20,6 @@ from afterclick.connectors.redis_store import (
     pointer_key,
     translated,
 )
-from afterclick.connectors.session_store import session_key
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD
 from afterclick.setting_sections import RedisSettings
@@ -66,12 +65,6 @@ class RedisEraser:
                 key = history_key(self._prefix, subject_id)
                 if self._client.get(key) == _CLOSED:
                     self._client.delete(key)
-
-    def drop_sessions(self, subject_ids: Sequence[str]) -> None:
-        """Remove the open sessions of people who may no longer be counted."""
-        if subject_ids:
-            with translated():
-                self._client.delete(*[session_key(self._prefix, subject_id) for subject_id in subject_ids])
 
     def keys_of(self, subject_ids: Sequence[str]) -> list[bytes]:
         """Return every key whose last part is one of the subjects."""
