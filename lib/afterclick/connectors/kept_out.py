@@ -143,10 +143,10 @@ def _bounded(rows: DataFrame, kept_out: KeptOut, people: Sequence[str]) -> DataF
 
 def _without_consent(bounded: DataFrame) -> DataFrame:
     received = F.coalesce(F.unix_millis("received_at"), F.lit(0))
+    until = {purpose: F.col(f"{purpose}_until") for purpose in Purpose}
+    is_left_out = {purpose: (at > 0) & (received <= at) for purpose, at in until.items()}
     consent = F.col("consent")
-    for purpose in Purpose:
-        is_withdrawn = received <= F.col(f"{purpose}_until")
+    for purpose, is_withdrawn in is_left_out.items():
         consent = F.when(is_withdrawn, F.array_remove(consent, purpose.value)).otherwise(consent)
-    is_kept_out = received <= F.col(f"{Purpose.ANALYTICS}_until")
-    changed = bounded.withColumns({"consent": consent, "is_kept_out": is_kept_out})
+    changed = bounded.withColumns({"consent": consent, "is_kept_out": is_left_out[Purpose.ANALYTICS]})
     return changed.drop(*[f"{purpose}_until" for purpose in Purpose])
