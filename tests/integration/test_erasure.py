@@ -27,7 +27,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import StructField, StructType
 
 from afterclick import erasure, subject_audit
-from afterclick.connectors import delta_tables, kept_out, model_registry, redis_store
+from afterclick.connectors import delta_tables, kept_out, model_registry, redis_erasure, redis_store
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.activity_store import ActivityStore
 from afterclick.connectors.delta_erasure import personal_tables, rows_of
@@ -300,8 +300,10 @@ def test_erasure_killed_at_every_step_leaves_nothing_and_touches_nobody_else(
     assert {"redis"} & set(receipts_of(erasing, ada)) == set()
     killed_by_signal(variables, "CP13")
     assert receipts_of(erasing, ada)["redis"].clean_ms
+    monkeypatch.setattr(redis_erasure, "FENCE_SECONDS", 1)
     kills = advance_killed_at_every_step(spark, erasing, monkeypatch)
     assert kills >= 20
+    fences_expire(erasing, people)
 
     assert fingerprint(spark, erasing, people["bob"]) == bob
     for name in ("ada", "eve"):
@@ -343,6 +345,15 @@ def answers_are_impersonal_within_seconds(settings: Settings, who: RawId) -> str
             time.sleep(0.05)
     assert request is not None
     return request.erasure_id
+
+
+def fences_expire(settings: Settings, people: dict[str, Person]) -> None:
+    """Wait for what a run that began again has left in Redis: fences without content."""
+    store = RedisEraser(settings.redis)
+    names = [people[name].subject_id for name in ("ada", "eve")]
+    deadline = time.monotonic() + 65
+    while store.keys_of(names) and time.monotonic() < deadline:
+        time.sleep(0.1)
 
 
 def receipts_of(settings: Settings, erasure_id: str) -> Mapping[str, Receipt]:
