@@ -93,7 +93,7 @@ def metrics(settings_here: Settings) -> Iterator[JobMetrics]:
 
 
 def warm_ada(settings: Settings) -> None:
-    ada = open_subject_store(settings).admit([Claim(RawId("user", "ada"), {"personalisation": True}, 1)])[0]
+    ada = open_subject_store(settings).admit([Claim(RawId("user", "ada"), {"analytics": True, "personalisation": True}, 1)])[0]
     assert ada is not None
     save_model(make_model(items=30, version=VERSION), model_folder(settings, VERSION))
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, VERSION)
@@ -104,9 +104,9 @@ def warm_ada(settings: Settings) -> None:
         "event_ms": [5],
         "received_ms": [1000],
     }
+    store.switch_version(VERSION)
     update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, 1), now_ms=2000)
     store.write_popular(recommender.popular(1))
-    store.switch_version(VERSION)
 
 
 def keep_busy(settings: Settings, metrics: JobMetrics, ended: threading.Event) -> None:
