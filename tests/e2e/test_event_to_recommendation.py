@@ -25,7 +25,7 @@ from afterclick.settings import Settings
 from builders import make_model, subject
 
 CONSENT = {"consent": {"categoryPreferences": {"analytics": True, "personalisation": True}}}
-pytestmark = pytest.mark.timeout(420)
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

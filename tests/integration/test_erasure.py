@@ -271,6 +271,10 @@ def test_what_streams_say_of_withdrawn_people_is_left_out(
     assert {row.subject_id for row in enriched} == {ada, bob}
 
 
+@pytest.mark.skipif(
+    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
+    reason="five minutes of killing and starting again: `make nightly` runs it",
+)
 def test_erasure_killed_at_every_step_leaves_nothing_and_touches_nobody_else(
     spark: SparkSession,
     erasing: Settings,

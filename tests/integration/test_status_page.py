@@ -93,7 +93,9 @@ def metrics(settings_here: Settings) -> Iterator[JobMetrics]:
 
 
 def warm_ada(settings: Settings) -> None:
-    ada = open_subject_store(settings).admit([Claim(RawId("user", "ada"), {"analytics": True, "personalisation": True}, 1)])[0]
+    ada = open_subject_store(settings).admit(
+        [Claim(RawId("user", "ada"), {"analytics": True, "personalisation": True}, 1)]
+    )[0]
     assert ada is not None
     save_model(make_model(items=30, version=VERSION), model_folder(settings, VERSION))
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, VERSION)
