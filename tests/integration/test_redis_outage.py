@@ -36,10 +36,10 @@ def own(tmp_path: Path) -> Iterator[Settings]:
     variables = installation_variables(tmp_path / "state", AFTERCLICK_REDIS__URL=f"redis://127.0.0.1:{port}/0")
     settings = load_settings("local", variables=variables)
     save_model(make_model(items=30), model_folder(settings, "v1"))
-    update(settings, "item-3")
     store = redis_store.connect(settings.redis)
-    store.write_popular(read_recommender(settings, "v1").popular(1))
     store.switch_version("v1")
+    update(settings, "item-3")
+    store.write_popular(read_recommender(settings, "v1").popular(1))
     yield settings
     pid = running_pid(tmp_path, "valkey")
     if pid:
