@@ -21,7 +21,7 @@ from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.accepted_events import decide_fates
 from afterclick.connectors.ledger import read_past
 from afterclick.event_clock import EventClock
-from afterclick.event_fates import FATES, Batch, count_fates, read_arrivals, select_parts
+from afterclick.event_fates import FATES, NO_FATES, Batch, count_fates, read_arrivals, select_parts
 from afterclick.events import decode_events
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
@@ -77,10 +77,13 @@ def write_events(
     with delta_tables.fates_lock(settings):
         arrivals = read_arrivals(checked)
         past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
-        fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).persist()
-        counts = count_fates(fates)
+        if arrivals.ranges:
+            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).persist()
+            counts = count_fates(fates)
+        else:  # the first batch of a new topic: only the ledger's row says that nothing came
+            fates, counts = checked, NO_FATES
         checked.unpersist()
-        if sample_check:
+        if sample_check and counts["consumed"]:
             sample_check.check(fates, counts["consumed"])
         accounted = arrivals if clock else arrivals._replace(ranges=[])
         for table, rows in select_parts(fates, counts, accounted, batch, read_suite(settings.suite_path("events"))):

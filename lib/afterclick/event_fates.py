@@ -18,6 +18,8 @@ from afterclick.schemas_fates import LEDGER, QUARANTINED_EVENT
 from afterclick.vocabulary import Purpose
 
 FATES = ("events", "late_events", "quarantine", "no_consent", "duplicates")
+NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
+"""`count_fates` of a batch that holds nothing."""
 _ACCEPTED = ("events", "late_events")
 _OF_DELIVERY = {"event_at", "received_at", "ip_prefix", "device", "is_bot"}
 _NOT_PAYLOAD = {"event_id", "consent", "rejected_reason"} | _OF_DELIVERY

@@ -56,6 +56,17 @@ def test_write_events_puts_every_message_in_its_place(spark: SparkSession, table
     assert stored(spark, tables) == EXPECTED
 
 
+def test_write_events_of_an_empty_batch_adds_only_a_row_of_zeros_to_the_ledger(
+    spark: SparkSession, tables: Settings
+) -> None:
+    write(spark, tables, [], 0)
+    write(spark, tables, MESSAGES, 1)
+
+    expected = [(0, 0, 0, 0, 0, 0, 0), (1, *EXPECTED["ledger"][0][1:])]
+    assert stored(spark, tables) == {**EXPECTED, "ledger": expected}
+    assert not any(check_ledger(spark, tables)[name] for name in FAULTS)
+
+
 @pytest.mark.parametrize("committed", [1, 2, 3, 4])
 def test_write_events_ends_the_same_when_replayed_after_a_crash_between_sinks(
     spark: SparkSession, tables: Settings, monkeypatch: pytest.MonkeyPatch, committed: int

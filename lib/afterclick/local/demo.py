@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -38,6 +38,7 @@ STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
     "bulk": (("ingest_events", "build_sessions"), True, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]"}),
 }
 """Queries, in the background or not, and settings of each Spark application: a list must not wait for a Delta commit."""
+FAST, BULK = [(name,) for name in STREAMS]
 QUERIES = tuple(name for queries, _, _ in STREAMS.values() for name in queries)
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
@@ -130,28 +131,30 @@ def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
 
 def start_services(settings: Settings, running: list[services.Service]) -> None:
     """Start collector, API and streams, and wait for all of them."""
-    launch_services(settings, running)
+    launch_fast_path(settings, running)
+    start_streams(settings, running, only=BULK)
     wait_for_services(settings, running)
 
 
-def launch_services(settings: Settings, running: list[services.Service]) -> None:
-    """Start collector, API and streams."""
+def launch_fast_path(settings: Settings, running: list[services.Service]) -> None:
+    """Start collector, API and recommendations: none of them needs a table."""
     running.append(services.start_service("collector", ["-m", "afterclick.cli", "collector"], settings))
     running.append(services.start_service("api", ["-m", "afterclick.cli", "serve"], settings))
-    start_streams(settings, running)
+    start_streams(settings, running, only=FAST)
 
 
 def wait_for_services(settings: Settings, running: list[services.Service]) -> None:
-    """Wait until collector, API and streams of `launch_services` work; the API needs a model."""
+    """Wait until collector, API and streams work; the API needs a model."""
     services.wait_until_ready(running[0], f"{settings.collector.base_url}/health/ready")
     services.wait_until_ready(running[1], f"{settings.serving.base_url}/health/ready")
     for service in running[2:]:
         services.wait_until_logged(service, [f"query started name={name}" for name in STREAMS[service.name][0]])
 
 
-def start_streams(settings: Settings, running: list[services.Service]) -> None:
+def start_streams(settings: Settings, running: list[services.Service], only: Sequence[str] = tuple(STREAMS)) -> None:
     """Start the Spark applications of `STREAMS`."""
-    for name, (queries, in_background, variables) in STREAMS.items():
+    for name in only:
+        queries, in_background, variables = STREAMS[name]
         arguments = ["-m", "jobs.run_streams", "--queries", *queries]
         service = services.start_service(name, arguments, settings, in_background=in_background, variables=variables)
         running.append(service)
