@@ -66,6 +66,7 @@ def write_events(
     Before anything is written Great Expectations looks at a sample of the batch (`suite_validation`).
     1. quarantine, 2. events, 3. late events, 4. the ledger: Delta skips what a crashed attempt already committed.
     What an earlier attempt stored of this batch is no earlier event: a replayed batch is no duplicate of itself.
+    The fates are a local checkpoint, not persisted: Delta throws what is persisted away once a table in its plan changes.
 
     Parameters
     ----------
@@ -78,7 +79,7 @@ def write_events(
         arrivals = read_arrivals(checked)
         past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
         if arrivals.ranges:
-            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).persist()
+            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).localCheckpoint()
             counts = count_fates(fates)
         else:  # the first batch of a new topic: only the ledger's row says that nothing came
             fates, counts = checked, NO_FATES
@@ -92,7 +93,6 @@ def write_events(
     if clock and past:
         clock.advance(batch_id, past, arrivals.ranges)
     logger.info("events stored %s batch_id=%d", " ".join(f"{fate}={counts[fate]}" for fate in FATES), batch_id)
-    fates.unpersist()
 
 
 if __name__ == "__main__":

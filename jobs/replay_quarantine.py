@@ -64,14 +64,13 @@ def finish(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) 
     1. events, 2. the ledger: Delta skips what is committed; 3. the marks in quarantine, 4. the run is forgotten.
     """
     batch, suite = run.batch(settings), read_suite(settings.suite_path("events"))
-    fates = decide(spark, settings, run).persist()
+    fates = decide(spark, settings, run).localCheckpoint()  # not persisted: as in ingest_events
     counts = count_fates(fates)
     left = {**counts, "consumed": counts["consumed"] - counts["quarantine"], "quarantine": 0}
     for table, rows in select_parts(fates, left, UNORDERED, batch, suite):
         delta_tables.append_once(rows, settings, query=batch.query, table=table, batch_id=batch.batch_id)
     replay_runs.mark_replayed(spark, settings, fates)
     replay_runs.end_run(settings)
-    fates.unpersist()
     logger.info("quarantine replayed %s", " ".join(f"{fate}={counts[fate]}" for fate in FATES))
     return counts
 

@@ -59,7 +59,7 @@ class DemoPlan:
 @contextmanager
 def demo_session(settings: Settings) -> Iterator[SparkSession]:
     """Give the demo its own Spark application, for what nightly jobs do and for the recount."""
-    spark = build_spark("demo", settings.spark, jars=spark_jars(default_cache_dir()))
+    spark = build_spark("demo", {**settings.spark, "spark.master": "local[*]"}, jars=spark_jars(default_cache_dir()))
     try:
         yield spark
     finally:
@@ -241,11 +241,17 @@ async def _denied(collector: httpx.AsyncClient) -> int:
     return int(sum(float(line.split()[-1]) for line in lines if 'fate="no_consent"' in line))
 
 
-async def _wait_until_drained(settings: Settings, running: list[services.Service], *, seconds: float = 300.0) -> None:
-    """Wait until all three queries have committed every message."""
+async def _wait_until_drained(settings: Settings, running: list[services.Service]) -> None:
+    """Wait until all three queries have committed every message, and sessions that the last ones close are written."""
+    await asyncio.gather(_wait_for_end(settings, running, QUERIES), _wait_for_closing(settings, running))
+
+
+async def _wait_for_end(
+    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float = 300.0
+) -> None:
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     end = end_offsets(servers, topic)
-    folders = [Path(settings.storage.checkpoints) / name for name in QUERIES]
+    folders = [Path(settings.storage.checkpoints) / name for name in queries]
     deadline = time.monotonic() + seconds
     while any(committed_offsets(folder, topic) != end for folder in folders):
         for service in running:
@@ -255,11 +261,11 @@ async def _wait_until_drained(settings: Settings, running: list[services.Service
             message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
             raise LocalStackError(message)
         await asyncio.sleep(0.25)
-    await _wait_for_closing(settings)
 
 
-async def _wait_for_closing(settings: Settings) -> None:
+async def _wait_for_closing(settings: Settings, running: list[services.Service]) -> None:
     """Wait for the batch after the last events: sessions close when the watermark that these moved is known."""
+    await _wait_for_end(settings, running, ["build_sessions"])
     folder = Path(settings.storage.checkpoints) / "build_sessions"
     reached = newest_batch(folder)
     deadline = time.monotonic() + settings.streams.bulk_trigger_seconds + 2  # none follows where nothing moved it
