@@ -97,11 +97,9 @@ def _run(
     )
     figures = asyncio.run(replayed)
     announce("recounting the tables")
-    counted = recount(spark, settings)
-    figures |= counted
-    figures["events_without_consent"] = figures["without_consent_at_collector"] + counted["without_consent_in_stream"]
-    figures["seconds_total"] = round(time.time() - begun_at, 1)
-    return figures
+    figures |= recount(spark, settings)
+    figures["events_without_consent"] = figures["without_consent_at_collector"] + figures["without_consent_in_stream"]
+    return figures | {"seconds_total": round(time.time() - begun_at, 1)}
 
 
 def _compile_quickly() -> None:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -19,11 +18,10 @@ import pandas as pd
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
-from afterclick.connectors.checkpoints import committed_offsets, end_offsets, newest_batch
 from afterclick.connectors.model_registry import open_registry
-from afterclick.errors import LocalStackError
 from afterclick.local import complete_journey, services
 from afterclick.local.demo_report import Progress, choose_person, is_plain, replay_figures, shown_person
+from afterclick.local.draining import wait_until_drained
 from afterclick.local.freshness import FreshnessProbe
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.sender import Message, SendCounts, send
@@ -201,7 +199,7 @@ async def replay(
                 messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
             )
         denied = await _denied(to_collector)
-        await _wait_until_drained(settings, running)
+        await wait_until_drained(settings, running, QUERIES)
         watching.cancel()
         after = await _lists(to_api, people)
     figures = replay_figures(progress, before, after, denied)
@@ -239,35 +237,3 @@ async def _denied(collector: httpx.AsyncClient) -> int:
     text = (await collector.get("/metrics")).text
     lines = [line for line in text.splitlines() if line.startswith("afterclick_collector_events_total")]
     return int(sum(float(line.split()[-1]) for line in lines if 'fate="no_consent"' in line))
-
-
-async def _wait_until_drained(settings: Settings, running: list[services.Service]) -> None:
-    """Wait until all three queries have committed every message, and sessions that the last ones close are written."""
-    await asyncio.gather(_wait_for_end(settings, running, QUERIES), _wait_for_closing(settings, running))
-
-
-async def _wait_for_end(
-    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float = 300.0
-) -> None:
-    topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
-    end = end_offsets(servers, topic)
-    folders = [Path(settings.storage.checkpoints) / name for name in queries]
-    deadline = time.monotonic() + seconds
-    while any(committed_offsets(folder, topic) != end for folder in folders):
-        for service in running:
-            service.check()
-        if time.monotonic() > deadline:
-            reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
-            message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
-            raise LocalStackError(message)
-        await asyncio.sleep(0.25)
-
-
-async def _wait_for_closing(settings: Settings, running: list[services.Service]) -> None:
-    """Wait for the batch after the last events: sessions close when the watermark that these moved is known."""
-    await _wait_for_end(settings, running, ["build_sessions"])
-    folder = Path(settings.storage.checkpoints) / "build_sessions"
-    reached = newest_batch(folder)
-    deadline = time.monotonic() + settings.streams.bulk_trigger_seconds + 2  # none follows where nothing moved it
-    while newest_batch(folder) == reached and time.monotonic() < deadline:
-        await asyncio.sleep(0.25)
