@@ -10,10 +10,20 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||
   { echo "Python 3.11-3.13 is needed, found $("$python" --version): set PYTHON=/path/to/python3.11" >&2; exit 1; }
-[ -x .venv/bin/python ] || "$python" -m venv .venv
-.venv/bin/python -m uv --version >/dev/null 2>&1 || .venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+# uv comes by Python's own pip: a pip inside the environment costs three seconds and is not used again.
+if ! .venv/bin/python -m uv --version >/dev/null 2>&1; then
+  install=(install --quiet --disable-pip-version-check uv==0.13.9)
+  if "$python" -m pip --version >/dev/null 2>&1; then
+    "$python" -m venv --without-pip .venv
+    "$python" -m pip --python .venv/bin/python "${install[@]}"
+  else
+    "$python" -m venv .venv
+    .venv/bin/python -m pip "${install[@]}"
+  fi
+fi
 echo "installing packages from requirements/dev.lock" >&2
-.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --require-hashes -r requirements/dev.lock
+# The lock file is complete: without --no-deps uv builds pyspark once more to read what it needs (20 s).
+.venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --require-hashes -r requirements/dev.lock
 .venv/bin/python -m uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 .venv/bin/python -m afterclick.local.jars
 printf '%s' "$wanted" >"$stamp"

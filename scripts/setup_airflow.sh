@@ -10,5 +10,5 @@ if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
 
 echo "installing Airflow from requirements/airflow.lock" >&2
 .venv/bin/python -m uv venv --quiet --clear --python .venv/bin/python .venv-airflow
-.venv/bin/python -m uv pip install --quiet --python .venv-airflow/bin/python --require-hashes -r requirements/airflow.lock
+.venv/bin/python -m uv pip install --quiet --python .venv-airflow/bin/python --no-deps --require-hashes -r requirements/airflow.lock
 printf '%s' "$wanted" >"$stamp"
