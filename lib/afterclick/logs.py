@@ -19,7 +19,8 @@ def configure_logging(settings: LogSettings, level: int = logging.INFO) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if settings.format == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler])
-    logging.getLogger("py4j").setLevel(logging.WARNING)
+    for chatty in ("py4j", "great_expectations"):  # the latter says 200 lines at each start that concern nobody
+        logging.getLogger(chatty).setLevel(logging.WARNING)
 
 
 class TextFormatter(logging.Formatter):

@@ -19,7 +19,6 @@ from afterclick.source_rules import SourceRules
 
 DAY_MS = 86_400_000
 _CELLS = 2_000_000
-_CASES = 4_000
 Trainer = Callable[[int, TrainedFactors | None], TrainedFactors]
 """Position in the log and the model before -> the model trained on the events before that position."""
 
@@ -35,6 +34,8 @@ class Replay:
     train: Trainer
     is_live: bool = True
     """False: co-visitation and trend learn from the training part only."""
+    most_cases: int = 4_000
+    """Held-out events that a blend is learned on, at most."""
 
 
 class Ranks(NamedTuple):
@@ -105,7 +106,7 @@ def learn_from(replay: Replay, begin: int, end: int) -> tuple[Blend, SourceRules
 def cases(replay: Replay, factors: TrainedFactors, begin: int, end: int) -> Iterator[Candidates]:
     """Yield candidates of held-out events, spread evenly where there are many."""
     sources = ReplayedSources(replay.log, replay.rules, None if replay.is_live else begin)
-    every = max(1, -(-(end - begin) // _CASES))
+    every = max(1, -(-(end - begin) // replay.most_cases))
     for block in _blocks(replay, begin, end, every=every):
         users, targets = replay.log.users[block], replay.log.items[block]
         evidence, sequences = sources.evidence(factors, users, replay.visible[block])

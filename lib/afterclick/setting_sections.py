@@ -194,6 +194,8 @@ class ModelSettings(Section):
     """Alternating sweeps."""
     seed: int = 42
     """Random state of the factors' start."""
+    blend_cases: int = Field(default=4_000, ge=100)
+    """Held-out events that the blend of the sources is learned on, at most; spread evenly."""
 
 
 class PromotionSettings(Section):

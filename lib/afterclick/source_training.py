@@ -55,7 +55,8 @@ def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool) -> M
     """
     begin = int(len(log) * (1 - _HELD_OUT))
     visible = visible_before(log, batching="event")
-    replay = Replay(log, visible, SourceRules(), repeats, FactorTrainer(log, settings), is_live=False)
+    trainer = FactorTrainer(log, settings)
+    replay = Replay(log, visible, SourceRules(), repeats, trainer, is_live=False, most_cases=settings.blend_cases)
     if len(log) - begin < FEWEST_HELD_OUT:
         blend, rules = default_blend(), replay.rules
     else:

@@ -5,6 +5,7 @@ Floor: the same broker and Spark settings, one query whose ``foreachBatch`` only
 
 import asyncio
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,7 +91,7 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
     }
 
 
-async def _send(settings: Settings, baskets: list[Any], rate: float, seconds: float) -> FreshnessProbe:
+async def _send(settings: Settings, baskets: Iterator[Any], rate: float, seconds: float) -> FreshnessProbe:
     write_key = settings.collector.write_keys[0].get_secret_value()
     plan = demo.DemoPlan(events=int(rate * (WARM_UP_SECONDS + seconds)), rate=rate)
     messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))

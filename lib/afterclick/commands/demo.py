@@ -15,6 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pandas as pd
+
     from afterclick.local.demo_report import Progress
     from afterclick.settings import Settings
 
@@ -50,56 +54,63 @@ def demo(
 def _run(
     folder: Path, stack: ExitStack, console: Console, events: int | None, rate: float, *, kill_streams: bool
 ) -> dict[str, Any]:
-    from datetime import UTC, datetime
-
-    from afterclick.local import complete_journey, services
-    from afterclick.local import demo as steps
-    from afterclick.local.recount import recount
-    from afterclick.local.stack import start_stack, stop_stack
-    from afterclick.settings import load_settings
-
-    _compile_quickly()
     begun_at = time.time()
 
     def announce(text: str) -> None:
         console.print(f"[dim]{time.time() - begun_at:6.1f} s[/dim]  {text}", highlight=False)
 
+    settings, lines = _start_servers(folder, stack, announce)
+    from datetime import UTC, datetime
+
+    from afterclick.local import demo as steps
+    from afterclick.local import services
+    from afterclick.local.recount import recount
+
     running: list[services.Service] = []
-    announce("starting Kafka and Valkey on loopback, reading Complete Journey (transactions of 2,469 households)")
-    stack.callback(stop_stack, folder)
-    with ThreadPoolExecutor(1) as beside:
-        lines = beside.submit(complete_journey.read_lines)
-        start_stack(folder)
-        settings = load_settings("local", variables=_variables(folder))
-        stack.enter_context(services.stopping(running))
-        announce("starting collector, API and recommendations, meanwhile:")
-        steps.launch_fast_path(settings, running)
-        spark = stack.enter_context(steps.demo_session(settings))
+    stack.enter_context(services.stopping(running))
+    announce("starting collector, API and recommendations, meanwhile:")
+    steps.launch_fast_path(settings, running)
+    spark = stack.enter_context(steps.demo_session(settings))
     plan = steps.DemoPlan(events=events or 20_000, rate=rate, kill_streams=kill_streams)
 
     def start_beside() -> None:
         announce("starting ingest and sessions, meanwhile:")
         steps.start_streams(settings, running, only=steps.BULK)
 
-    baskets, names = steps.prepare(spark, settings, lines.result(), announce, when_imported=start_beside)
+    baskets, names = steps.prepare(spark, settings, lines, announce, when_imported=start_beside)
     steps.wait_for_services(settings, running)
     messages = steps.planned_messages(baskets, plan, now=datetime.now(UTC))
     announce(f"replaying {len(messages):,} events of simulated visits over HTTP")
     _print_addresses(console, settings)
-    replayed = steps.replay(
-        settings,
-        plan,
-        messages,
-        names,
-        running,
-        watch=partial(_watch, settings=settings, console=console),
-        begun_at=begun_at,
-    )
-    figures = asyncio.run(replayed)
+    watch = partial(_watch, settings=settings, console=console)
+    figures = asyncio.run(steps.replay(settings, plan, messages, names, running, watch=watch, begun_at=begun_at))
     announce("recounting the tables")
-    figures |= recount(spark, settings)
+    with ThreadPoolExecutor(1) as beside:
+        if events is not None:
+            beside.submit(services.stop_services, running)
+        figures |= recount(spark, settings)
     figures["events_without_consent"] = figures["without_consent_at_collector"] + figures["without_consent_in_stream"]
     return figures | {"seconds_total": round(time.time() - begun_at, 1)}
+
+
+def _start_servers(
+    folder: Path, stack: ExitStack, announce: "Callable[[str], None]"
+) -> "tuple[Settings, pd.DataFrame]":
+    """Start Kafka and Valkey; what takes seconds to load is loaded meanwhile."""
+    from afterclick.local.stack import start_stack, stop_stack
+    from afterclick.settings import load_settings
+
+    _compile_quickly()
+    announce("starting Kafka and Valkey on loopback, reading Complete Journey (transactions of 2,469 households)")
+    stack.callback(stop_stack, folder)
+    with ThreadPoolExecutor(1) as beside:
+        started = beside.submit(start_stack, folder)
+        import afterclick.local.demo  # noqa: F401 - loads what the next steps use
+        from afterclick.local.complete_journey import read_lines
+
+        lines = read_lines()
+        started.result()
+    return load_settings("local", variables=_variables(folder)), lines
 
 
 def _compile_quickly() -> None:
@@ -115,6 +126,7 @@ def _variables(folder: Path) -> dict[str, str]:
     ours = {
         "AFTERCLICK_STATE_DIR": str(folder),
         "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "10",
+        "AFTERCLICK_MODEL__BLEND_CASES": "1000",
     }  # a show, not a service
     return {**os.environ, **ours}  # noqa: TID251 - the caller's overrides stay in force
 

@@ -1,5 +1,6 @@
 """The demo's input: Complete Journey, *simulated* grocery transactions from its PyPI package (MIT)."""
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from importlib.resources import files
 
@@ -22,28 +23,33 @@ def read_lines() -> pd.DataFrame:
     products = pd.read_parquet(
         str(folder / "products.parquet"), columns=["product_id", "product_type", "product_category"]
     )
-    lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
-    lines = lines[(lines["quantity"] > 0) & (lines["sales_value"] > 0)]
     event_at = lines["transaction_timestamp"].dt.tz_localize("UTC").astype("datetime64[us, UTC]")
+    is_sold = (lines["quantity"] > 0) & (lines["sales_value"] > 0) & (event_at >= HISTORY_FROM)
+    lines = _keep_most_bought(lines.assign(event_at=event_at)[is_sold])
+    products = products[products["product_id"].isin(lines["product_id"])].assign(
+        name=lambda rows: rows["product_type"].fillna("unnamed product").str.title(),
+        category=lambda rows: rows["product_category"].fillna("other").str.title(),
+    )
+    lines = lines.merge(products, on="product_id", how="left", validate="many_to_one")
     named = pd.DataFrame(
         {
             "subject_id": lines["household_id"].astype(str),
             "order_id": lines["basket_id"].astype(str),
             "item_id": lines["product_id"].astype(str),
-            "name": lines["product_type"].fillna("unnamed product").str.title(),
-            "category": lines["product_category"].fillna("other").str.title(),
+            "name": lines["name"].fillna("Unnamed Product"),
+            "category": lines["category"].fillna("Other"),
             "quantity": lines["quantity"],
             "price": (lines["sales_value"] / lines["quantity"]).round(2),
-            "event_at": event_at,
+            "event_at": lines["event_at"],
         }
     )
-    return _keep_most_bought(named).sort_values(["event_at", "order_id"], kind="stable").reset_index(drop=True)
+    return named.sort_values(["event_at", "order_id"], kind="stable").reset_index(drop=True)
 
 
 def _keep_most_bought(lines: pd.DataFrame) -> pd.DataFrame:
-    recent = lines[(lines["event_at"] >= HISTORY_FROM) & (lines["event_at"] < REPLAY_FROM)]
-    kept = recent["item_id"].value_counts().index[:MOST_BOUGHT]
-    return lines[lines["item_id"].isin(kept) & (lines["event_at"] >= HISTORY_FROM)]
+    recent = lines[lines["event_at"] < REPLAY_FROM]
+    kept = recent["product_id"].value_counts().index[:MOST_BOUGHT]
+    return lines[lines["product_id"].isin(kept)]
 
 
 def history_log(lines: pd.DataFrame) -> pa.Table:
@@ -52,18 +58,14 @@ def history_log(lines: pd.DataFrame) -> pa.Table:
     return pa.Table.from_pandas(history.assign(event_type="purchase"), preserve_index=False)
 
 
-def replay_baskets(lines: pd.DataFrame, *, count: int) -> list[Basket]:
-    """Return the first `count` baskets after the history, by time."""
+def replay_baskets(lines: pd.DataFrame) -> Iterator[Basket]:
+    """Yield the baskets after the history, by time."""
     later = lines[lines["event_at"] >= REPLAY_FROM]
-    baskets = []
     for order_id, group in later.groupby("order_id", sort=False):
         rows = zip(group["item_id"], group["name"], group["quantity"], group["price"], strict=True)
         basket_lines = tuple(Line(str(i), str(n), int(q), float(p)) for i, n, q, p in rows)
         ordered_at = group["event_at"].iloc[0].to_pydatetime()
-        baskets.append(Basket(str(group["subject_id"].iloc[0]), str(order_id), ordered_at, basket_lines))
-        if len(baskets) == count:
-            break
-    return baskets
+        yield Basket(str(group["subject_id"].iloc[0]), str(order_id), ordered_at, basket_lines)
 
 
 def catalogue(lines: pd.DataFrame) -> pa.Table:

@@ -33,7 +33,7 @@ from afterclick.spark_session import build_spark
 Announce = Callable[[str], None]
 STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
     "recommendations": (("update_recommendations",), False, {}),
-    "bulk": (("ingest_events", "build_sessions"), True, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]"}),
+    "bulk": (("ingest_events", "build_sessions"), True, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[2]"}),
 }
 """Queries, in the background or not, and settings of each Spark application: a list must not wait for a Delta commit."""
 FAST, BULK = [(name,) for name in STREAMS]
@@ -41,6 +41,8 @@ QUERIES = tuple(name for queries, _, _ in STREAMS.values() for name in queries)
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
 MOST_PROBES = 1
+BATCH = 15
+"""Messages a post, as many as Segment's server SDK for Node gathers."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def prepare(
     announce: Announce,
     *,
     when_imported: Callable[[], None] = lambda: None,
-) -> tuple[list[Basket], dict[str, str]]:
+) -> tuple[Iterator[Basket], dict[str, str]]:
     """Import the history, train and register the first model, warm the cache.
 
     Parameters
@@ -104,21 +106,21 @@ def prepare(
     announce("warming the cache and switching to it")
     warm_cache.write_lists(spark, settings, version)
     switch(open_registry(settings), settings, version)
-    baskets = complete_journey.replay_baskets(lines, count=8_000)
+    baskets = complete_journey.replay_baskets(lines)
     names = dict(zip(lines["item_id"], lines["name"], strict=True))
     return baskets, names
 
 
-def planned_messages(baskets: list[Basket], plan: DemoPlan, *, now: datetime) -> list[Message]:
+def planned_messages(baskets: Iterator[Basket], plan: DemoPlan, *, now: datetime) -> list[Message]:
     """Return exactly ``plan.events`` messages in order, the last visit ending at about `now`."""
     draw = random.Random(plan.seed)  # noqa: S311 - a repeatable simulation
-    needed = list(itertools.islice(_until(baskets, plan.events), len(baskets)))
+    needed = list(_until(baskets, plan.events))
     shifted = shift_baskets(needed, last_at=now - timedelta(seconds=5))
     messages = (message for basket in shifted for message in visit_messages(basket, draw, plan.mischief))
     return list(itertools.islice(messages, plan.events))
 
 
-def _until(baskets: list[Basket], events: int) -> Iterator[Basket]:
+def _until(baskets: Iterator[Basket], events: int) -> Iterator[Basket]:
     expected = 0
     for basket in baskets:
         if expected >= events:
@@ -190,13 +192,25 @@ async def replay(
             probing = prober(progress.probe, probes, plan.seed)
             half = len(messages) // 2
             await send(
-                messages[:half], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
+                messages[:half],
+                to_collector,
+                write_key,
+                rate=plan.rate,
+                counts=progress.counts,
+                batch_size=BATCH,
+                on_acked=probing,
             )
             if plan.kill_streams:
                 kill_streams(running)
                 start_streams(settings, running)
             await send(
-                messages[half:], to_collector, write_key, rate=plan.rate, counts=progress.counts, on_acked=probing
+                messages[half:],
+                to_collector,
+                write_key,
+                rate=plan.rate,
+                counts=progress.counts,
+                batch_size=BATCH,
+                on_acked=probing,
             )
         denied = await _denied(to_collector)
         await wait_until_drained(settings, running, QUERIES)

@@ -143,12 +143,17 @@ def kill_service(service: Service) -> None:
 
 @contextlib.contextmanager
 def stopping(services: list[Service]) -> Iterator[None]:
-    """End all services on leaving, all at once: each takes seconds."""
+    """End all services on leaving."""
     try:
         yield
     finally:
-        with ThreadPoolExecutor() as together:
-            list(together.map(stop_service, services))
+        stop_services(services)
+
+
+def stop_services(services: Sequence[Service]) -> None:
+    """End all services at once: each takes seconds."""
+    with ThreadPoolExecutor() as together:
+        list(together.map(stop_service, services))
 
 
 def _kill_group(service: Service) -> None:
