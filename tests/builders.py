@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import numpy as np
@@ -90,3 +90,31 @@ def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any
         "trained_at": "2026-11-24T12:00:00.000+00:00",
     }
     return Model(**(fields | overrides))
+
+
+def make_session(**overrides: Any) -> dict[str, Any]:
+    """Return one closed session of three minutes with one view (schemas.SESSION)."""
+    session: dict[str, Any] = {
+        "session_id": "session-1",
+        "subject_id": subject("ada"),
+        "started_at": NOW,
+        "ended_at": NOW + timedelta(minutes=3),
+        "duration_ms": 180_000,
+        "event_count": 2,
+        "view_count": 1,
+        "cart_count": 0,
+        "removal_count": 0,
+        "purchase_count": 0,
+        "page_count": 1,
+        "estimated_event_count": 2.0,
+        "item_count": 1,
+        "uncounted_items": 0,
+        "cart_value": 0.0,
+        "order_value": 0.0,
+        "dwell_ms": 0,
+        "scroll_percent": None,
+        "entry_page": "/mug",
+        "campaign": None,
+        "device": "mobile",
+    }
+    return session | overrides
