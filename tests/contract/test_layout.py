@@ -33,6 +33,7 @@ COVERED_BY = {
     "session_store": "test_build_sessions",
     "settings": "test_settings",
     "setting_sections": "test_settings",
+    "spark_keys": "test_settings",
     "spark_session": "every Spark test",
     "job_runner": "test_event_to_recommendation",
     "consent_filter": "test_event_fates",
