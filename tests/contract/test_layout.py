@@ -108,7 +108,11 @@ COVERED_BY = {
     "kafka": "test_stack",
     "valkey": "test_stack",
     "processes": "test_stack",
-    "diagnosis": "test_stack",
+    "findings": "test_diagnosis",
+    "checks_programs": "test_diagnosis",
+    "checks_servers": "test_diagnosis",
+    "checks_settings": "test_diagnosis",
+    "checks_state": "test_diagnosis",
     "jars": "test_java",
 }
 COVERED_BY |= dict.fromkeys(
