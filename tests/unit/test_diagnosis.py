@@ -215,6 +215,19 @@ def with_topic(seen: Installation, **changes: Any) -> Installation:
     return replace(seen, topic=replace(seen.topic, **changes))
 
 
+def on_a_cluster(seen: Installation) -> Installation:
+    elsewhere = with_variables(
+        seen,
+        AFTERCLICK_ENVIRONMENT="cluster",
+        AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS="broker:9092",
+        AFTERCLICK_REDIS__URL="redis://cache:6379/0",
+        AFTERCLICK_MODEL__TRACKING_URI="sqlite://",
+        AFTERCLICK_PRIVACY__SUBJECT_STORE="sqlite://",
+        AFTERCLICK_PRIVACY__PSEUDONYM_KEY="k" * 32,
+    )
+    return replace(elsewhere, state_dir=seen.state_dir / "none")
+
+
 LISTENERS: list[socket.socket] = []
 
 
@@ -348,6 +361,12 @@ FAULTS = [
         "A hole in Kafka.*Raise retention.ms",
     ),
     Fault(
+        "broker away",
+        lambda s: replace(on_a_cluster(s), topic=None),
+        "kafka topic",
+        r"Compare kafka\.bootstrap_servers",
+    ),
+    Fault(
         "topic created anew",
         lambda s: with_topic(with_tables(with_checkpoint(s)), end={0: 10}),
         "kafka topic",
@@ -369,6 +388,10 @@ def test_a_healthy_installation_that_has_run_has_no_bad_finding(healthy: Install
     worker = with_worker(home, "3.11")
 
     assert bad(run_checks(with_tables(with_checkpoint(worker)))) == []
+
+
+def test_on_a_cluster_no_local_server_is_missed(healthy: Installation) -> None:
+    assert bad(run_checks(on_a_cluster(healthy))) == []
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)

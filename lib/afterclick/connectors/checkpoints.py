@@ -74,9 +74,9 @@ def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:
 
 
 def topic_state(kafka: KafkaSettings) -> TopicState:
-    """Return retention and offsets of the events topic."""
+    """Return retention and offsets of the events topic; raises `KafkaError` when no broker answers in three seconds."""
     topic = kafka.events_topic
-    admin = KafkaAdminClient(**client_options(kafka))
+    admin = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=3_000)
     try:
         resource = ConfigResource(ConfigResourceType.TOPIC, topic)
         found = admin.describe_configs([resource], config_filter="all")

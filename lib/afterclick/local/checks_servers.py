@@ -17,6 +17,8 @@ _NEW_PORT = "End that process, or write another port for it into endpoints.yaml 
 
 def check_servers(seen: Installation) -> Finding:
     """Look whether Kafka and Valkey run, and what keeps them from it."""
+    if seen.settings and seen.settings.environment != "local":
+        return Finding("local servers", True, f"not needed in environment {seen.settings.environment}", "")
     pids = {name: running_pid(seen.state_dir, name) for name in SERVERS}
     ports = _ports(seen.state_dir)
     problems: dict[str, str] = {}
@@ -90,8 +92,13 @@ def check_clocks(seen: Installation) -> Finding:
 def check_topic(seen: Installation) -> Finding:
     """Compare what Kafka keeps with what the queries still have to read."""
     settings, topic = seen.settings, seen.topic
-    if settings is None or topic is None:
-        return Finding("kafka topic", True, "not looked at: the broker does not answer", "")
+    if settings is None:
+        return Finding("kafka topic", True, "not looked at: settings do not load", "")
+    if topic is None:
+        fix = "Compare kafka.bootstrap_servers, security_protocol and the user's rights with the broker's own."
+        is_told = settings.environment == "local"  # by `check_servers`
+        told = f"{settings.kafka.bootstrap_servers} does not answer or has no topic {settings.kafka.events_topic}"
+        return Finding("kafka topic", is_told, told, "" if is_told else fix)
     problems: dict[str, str] = {}
     hours = topic.retention_ms / 3_600_000
     window = settings.streams.duplicate_window_hours

@@ -116,6 +116,6 @@ def _redis_clock(seen: Installation) -> dict[str, float]:
 def _topic(seen: Installation) -> TopicState | None:
     if seen.settings is None:
         return None
-    with suppress(KafkaError, OSError):
+    with suppress(KafkaError, OSError, KeyError):
         return topic_state(seen.settings.kafka)
     return None
