@@ -186,7 +186,10 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
-        message = f"{path} does not exist. Run from the project folder, or set AFTERCLICK_CONF_DIR to its conf folder."
+        message = (
+            f"{path} does not exist. Run from the project folder, set AFTERCLICK_CONF_DIR to its conf folder, or make a "
+            "project with `afterclick init FOLDER`."
+        )
         raise SettingsError(message) from error
     except (OSError, UnicodeDecodeError) as error:
         message = f"{path} cannot be read: {error}. Give this user the right to read it, or restore it from a backup."
