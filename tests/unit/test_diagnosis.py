@@ -337,7 +337,7 @@ FAULTS = [
     Fault("tables without checkpoint", with_tables, "checkpoints", "Restore .*ingest_events from a backup"),
     Fault(
         "checkpoint of other partitions",
-        lambda s: with_tables(with_checkpoint(s, partitions="64")),
+        lambda s: with_tables(with_checkpoint(s, "build_sessions", partitions="64"), "sessions"),
         "checkpoints",
         r"Set spark\.sql\.shuffle\.partitions back to 64",
     ),

@@ -6,10 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from afterclick.errors import LocalStackError, SettingsError
+from afterclick.errors import LocalStackError
 from afterclick.local import jars, java
 from afterclick.local.findings import Finding, Installation, judged
-from afterclick.settings import load_spark_conf
 
 PINNED = {
     "delta-spark": "4.4.0",
@@ -125,11 +124,9 @@ def check_jars(seen: Installation) -> Finding:
 
 def check_connectors(seen: Installation) -> Finding:
     """Find Spark packages of another Scala or version in what is added to the class path by hand."""
-    try:
-        conf = load_spark_conf(seen.variables.get("AFTERCLICK_ENVIRONMENT", "local"), variables=seen.variables)
-    except SettingsError:
-        conf = {}
-    named = [value for key, value in conf.items() if key.startswith("spark.jars") or key.endswith("ClassPath")]
+    named = [
+        value for key, value in seen.spark_conf.items() if key.startswith("spark.jars") or key.endswith("ClassPath")
+    ]
     named.append(seen.variables.get("PYSPARK_SUBMIT_ARGS", ""))
     named += [jar.name for jar in (seen.cache / "jars" / "spark").glob("*.jar")]
     if home := seen.variables.get("SPARK_HOME"):

@@ -78,7 +78,7 @@ def check_secrets(seen: Installation) -> Finding:
         return Finding("secrets", True, "none written yet", "")
     mode = path.stat().st_mode & 0o777
     good = not mode & 0o077
-    fix = f"Run `chmod 600 {path}`; if others are on this machine, rotate its keys (docs/privacy.md)."
+    fix = f"Run `chmod 600 {path}`; if others are on this machine, change its keys too (docs/operations.md)."
     return Finding("secrets", good, f"{path} has mode {mode:03o}", "" if good else fix)
 
 

@@ -28,8 +28,7 @@ def check_disk(seen: Installation) -> Finding:
 
 def check_memory(seen: Installation) -> Finding:
     """Compare the machine's memory with what the driver may take."""
-    conf = seen.settings.spark if seen.settings else {}
-    driver = _gib(conf.get("spark.driver.memory", "1g"))
+    driver = _gib(seen.spark_conf.get("spark.driver.memory", "1g"))
     good = seen.memory_gib >= driver + BESIDE_SPARK_GIB
     found = f"{seen.memory_gib:.1f} GiB, spark.driver.memory {driver:.1f} GiB"
     fix = (
@@ -54,7 +53,9 @@ def check_checkpoints(seen: Installation) -> Finding:
     problems: dict[str, str] = {}
     for query, names in TABLES_OF.items():
         problems |= _mismatches(query, names, Path(tables), Path(checkpoints) / query)
-        problems |= _bound_otherwise(query, Path(checkpoints) / query, seen.settings.spark)
+    problems |= _bound_otherwise(
+        "build_sessions", Path(checkpoints) / "build_sessions", seen.spark_conf
+    )  # the one with state
     return judged("checkpoints", problems, f"{checkpoints} fits {tables}")
 
 

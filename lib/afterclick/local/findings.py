@@ -8,7 +8,7 @@ from typing import Any
 
 from afterclick.connectors.checkpoints import TopicState
 from afterclick.errors import SettingsError
-from afterclick.settings import Settings, load_settings
+from afterclick.settings import Settings, load_settings, load_spark_conf
 
 
 @dataclass(frozen=True)
@@ -73,3 +73,11 @@ class Installation:
     def load_settings(self) -> Settings:
         """Load the settings as every command does; raises `SettingsError`."""
         return load_settings(variables={**self.variables, "AFTERCLICK_STATE_DIR": str(self.state_dir)})
+
+    @cached_property
+    def spark_conf(self) -> dict[str, str]:
+        """Spark's part of the settings, which needs no addresses; empty when it cannot be read."""
+        try:
+            return load_spark_conf(self.variables.get("AFTERCLICK_ENVIRONMENT", "local"), variables=self.variables)
+        except SettingsError:
+            return {}
