@@ -62,9 +62,12 @@ setup(
     version="0.1.0",
     description="Behaviour events to personal recommendations: Spark streaming jobs, collector and API",
     python_requires=">=3.11,<3.14",
-    package_dir={"": "lib", "jobs": "jobs"},
-    packages=[*find_packages("lib"), "jobs"],
-    package_data={"afterclick": ["py.typed", "**/*.sha256", "**/*.yaml", "**/*.js", "**/*.html", "**/*.css"]},
+    package_dir={"": "lib", "jobs": "jobs", "afterclick.conf": "conf"},
+    packages=[*find_packages("lib"), "jobs", "afterclick.conf"],
+    package_data={
+        "afterclick": ["py.typed", "**/*.sha256", "**/*.yaml", "**/*.js", "**/*.html", "**/*.css"],
+        "afterclick.conf": ["**/*"],  # what `afterclick init` copies
+    },
     install_requires=SERVING,
     extras_require={
         "serving": [],

@@ -21,6 +21,7 @@ from afterclick.commands import (
     keys,
     ledger,
     model,
+    project,
     quarantine,
     serving,
     sessionize,
@@ -54,6 +55,7 @@ app.add_typer(triggers_app, name="triggers")
 app.command()(stack.up)
 app.command()(stack.down)
 app.command()(stack.doctor)
+app.command()(project.init)
 app.command()(demo.demo)
 app.command()(collector.collector)
 app.command()(serving.serve)

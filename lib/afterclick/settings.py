@@ -37,6 +37,7 @@ from afterclick.setting_sections import (
     StreamSettings,
     TriggerSettings,
 )
+from afterclick.spark_keys import spark_key
 
 PREFIX = "AFTERCLICK_"
 
@@ -177,7 +178,7 @@ def _read_tree(environment: str, conf_dir: Path, variables: Mapping[str, str]) -
         "{conf_dir}": str(conf_dir.resolve()),
     }
     tree = _with_places(tree, places)
-    _merge(tree, _from_variables(variables))
+    _merge(tree, _from_variables(variables, tree.get("spark") or {}))
     return tree
 
 
@@ -185,7 +186,13 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except FileNotFoundError as error:
-        message = f"{path} does not exist. Run from the project folder, or set AFTERCLICK_CONF_DIR to its conf folder."
+        message = (
+            f"{path} does not exist. Run from the project folder, set AFTERCLICK_CONF_DIR to its conf folder, or make a "
+            "project with `afterclick init FOLDER`."
+        )
+        raise SettingsError(message) from error
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"{path} cannot be read: {error}. Give this user the right to read it, or restore it from a backup."
         raise SettingsError(message) from error
     except yaml.YAMLError as error:
         message = f"{path} is not valid YAML: {error}"
@@ -214,11 +221,13 @@ def _with_places(value: Any, places: Mapping[str, str]) -> Any:
     return value
 
 
-def _from_variables(variables: Mapping[str, str]) -> dict[str, Any]:
+def _from_variables(variables: Mapping[str, str], spark: Mapping[str, Any]) -> dict[str, Any]:
     """Read ``AFTERCLICK_<SECTION>__<KEY>``; a value that begins with [ or { is YAML, any other is text."""
     tree: dict[str, Any] = {}
     for name, value in variables.items():
         if name.startswith(PREFIX) and "__" in name:
-            section, key = name.removeprefix(PREFIX).lower().split("__", 1)
+            section, key = name.removeprefix(PREFIX).split("__", 1)
+            section = section.lower()
+            key = spark_key(key, spark) if section == "spark" else key.lower()
             tree.setdefault(section, {})[key] = yaml.safe_load(value) if value[:1] in {"[", "{"} else value
     return tree

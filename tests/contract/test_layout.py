@@ -33,6 +33,7 @@ COVERED_BY = {
     "session_store": "test_build_sessions",
     "settings": "test_settings",
     "setting_sections": "test_settings",
+    "spark_keys": "test_settings",
     "spark_session": "every Spark test",
     "job_runner": "test_event_to_recommendation",
     "consent_filter": "test_event_fates",
@@ -107,7 +108,11 @@ COVERED_BY = {
     "kafka": "test_stack",
     "valkey": "test_stack",
     "processes": "test_stack",
-    "diagnosis": "test_stack",
+    "findings": "test_diagnosis",
+    "checks_programs": "test_diagnosis",
+    "checks_servers": "test_diagnosis",
+    "checks_settings": "test_diagnosis",
+    "checks_state": "test_diagnosis",
     "jars": "test_java",
 }
 COVERED_BY |= dict.fromkeys(

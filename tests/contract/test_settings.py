@@ -66,3 +66,35 @@ def test_load_settings_refuses_an_unknown_environment() -> None:
 
 def test_load_spark_conf_needs_no_addresses() -> None:
     assert load_spark_conf("cluster", variables={})["spark.sql.session.timeZone"] == "UTC"
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("SPARK.EVENTLOG.ENABLED", "spark.eventLog.enabled"),
+        ("SPARK_EVENTLOG_ENABLED", "spark.eventLog.enabled"),
+        ("spark.eventlog.enabled", "spark.eventLog.enabled"),
+        ("SPARK.SQL.SESSION.TIMEZONE", "spark.sql.session.timeZone"),
+        ("SPARK.EXECUTORENV.OPENBLAS_NUM_THREADS", "spark.executorEnv.OPENBLAS_NUM_THREADS"),
+        ("SPARK.MASTER", "spark.master"),
+        ("spark.kubernetes.memoryOverheadFactor", "spark.kubernetes.memoryOverheadFactor"),
+    ],
+)
+def test_a_spark_key_in_a_variable_gets_spark_s_spelling(name: str, key: str) -> None:
+    spark = load_settings("local", variables={**VARIABLES, f"AFTERCLICK_SPARK__{name}": "planted"}).spark
+
+    assert spark[key] == "planted"
+    assert sorted(spark) == sorted({*load_settings("local", variables=VARIABLES).spark, key})
+
+
+@pytest.mark.parametrize("name", ["SPARK.KUBERNETES.MEMORYOVERHEADFACTOR", "EVENTLOG", "SPARK_CUSTOM_KEY"])
+def test_a_spark_key_of_unknown_spelling_is_refused_by_name(name: str) -> None:
+    with pytest.raises(SettingsError, match=rf"AFTERCLICK_SPARK__{name}.*Write it as Spark's documentation does"):
+        load_spark_conf("local", variables={f"AFTERCLICK_SPARK__{name}": "x"})
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "endpoints.yaml").mkdir()
+
+    with pytest.raises(SettingsError, match=r"endpoints\.yaml cannot be read.*backup"):
+        load_settings("local", variables={"AFTERCLICK_STATE_DIR": str(tmp_path)})

@@ -24,7 +24,10 @@ def test_stack_starts_once_keeps_ports_and_listens_on_loopback_only(tmp_path: Pa
             listening = [c.laddr.ip for c in psutil.Process(pid).net_connections("inet") if c.status == "LISTEN"]
             assert listening
             assert set(listening) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
-        assert all(finding.is_good for finding in diagnose(tmp_path)), diagnose(tmp_path)
+        findings = {finding.check: finding for finding in diagnose(tmp_path)}
+        assert all(finding.is_good for finding in findings.values()), findings
+        assert findings["kafka topic"].found == "keeps 168 h"
+        assert "Redis" in findings["clock"].found
         assert local_settings(tmp_path).kafka.bootstrap_servers == first["kafka"]["bootstrap_servers"]
     finally:
         stopped = stop_stack(tmp_path)

@@ -36,6 +36,7 @@ def log(tmp_path: Path) -> Path:
                 "up",
                 "down",
                 "doctor",
+                "init",
                 "demo",
                 "replay",
                 "import",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 StateDir = Annotated[Path, typer.Option(help="Folder of the local state.", envvar="AFTERCLICK_STATE_DIR")]
 DEFAULT = Path(".afterclick")
@@ -43,7 +44,7 @@ def doctor(
     state_dir: StateDir = DEFAULT,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Check Java, versions, jars, disk and the local servers, and say how to fix what is wrong.
+    """Check programs, versions, jars, settings, state and servers, and say how to fix what is wrong.
 
     Example: afterclick doctor --json
     """
@@ -56,8 +57,7 @@ def doctor(
         console = Console()
         for finding in findings:
             sign = "[green]ok [/green]" if finding.is_good else "[red]bad[/red]"
-            console.print(
-                f"{sign} {finding.check}: {finding.found}" + ("" if finding.is_good else f"\n    {finding.fix}")
-            )
+            told = finding.found + ("" if finding.is_good else f"\n    {finding.fix}")
+            console.print(f"{sign} {finding.check}: {escape(told)}", highlight=False, soft_wrap=True)
     if not all(finding.is_good for finding in findings):
         raise typer.Exit(1)

@@ -1,14 +1,26 @@
 """How far a query has come, read from its checkpoint folder without Spark."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from kafka import KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from afterclick.kafka_security import client_options
 from afterclick.setting_sections import KafkaSettings
 
 Offsets = dict[int, int]
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """What a broker keeps of a topic; `retention_ms` below 0 is for ever."""
+
+    retention_ms: int
+    begin: Mapping[int, int]
+    end: Mapping[int, int]
 
 
 def committed_offsets(checkpoint: Path, topic: str) -> Offsets:
@@ -57,5 +69,24 @@ def end_offsets(bootstrap_servers: str, topic: str) -> Offsets:
         partitions = consumer.partitions_for_topic(topic) or set()
         found = consumer.end_offsets([TopicPartition(topic, partition) for partition in partitions])
         return {position.partition: offset for position, offset in found.items()}
+    finally:
+        consumer.close()
+
+
+def topic_state(kafka: KafkaSettings) -> TopicState:
+    """Return retention and offsets of the events topic; raises `KafkaError` when no broker answers in three seconds."""
+    topic = kafka.events_topic
+    admin = KafkaAdminClient(**client_options(kafka), bootstrap_timeout_ms=3_000)
+    try:
+        resource = ConfigResource(ConfigResourceType.TOPIC, topic)
+        found = admin.describe_configs([resource], config_filter="all")
+    finally:
+        admin.close()
+    consumer = KafkaConsumer(**client_options(kafka))
+    try:
+        positions = [TopicPartition(topic, n) for n in consumer.partitions_for_topic(topic) or ()]
+        begin, end = consumer.beginning_offsets(positions), consumer.end_offsets(positions)
+        retention = int(found["topic"][topic]["retention.ms"]["value"])
+        return TopicState(retention, *({p.partition: offset for p, offset in of.items()} for of in (begin, end)))
     finally:
         consumer.close()

@@ -1,93 +1,121 @@
-"""What `afterclick doctor` looks at: each check says what was found and how to mend it."""
+"""`afterclick doctor`: looks at the machine once, then runs every check on what was seen."""
 
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
+import psutil
+from kafka.errors import KafkaError
+from redis import RedisError
+
+from afterclick.connectors.checkpoints import TopicState, topic_state
+from afterclick.connectors.redis_store import open_client
 from afterclick.errors import AfterclickError
-from afterclick.local import jars, java, stack
+from afterclick.local import checks_programs, checks_servers, checks_settings, checks_state, jars
+from afterclick.local.findings import Finding, Installation
 
-PINNED = {"pyspark": "4.2.0", "delta-spark": "4.4.0"}
-LEAST_FREE_GIB = 2.0
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check's outcome."""
-
-    check: str
-    is_good: bool
-    found: str
-    fix: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
+Check = Callable[[Installation], Finding]
+CHECKS: dict[str, Check] = {
+    "java": checks_programs.check_java,
+    "python": checks_programs.check_python,
+    "packages": checks_programs.check_packages,
+    "one pyspark": checks_programs.check_one_pyspark,
+    "SPARK_HOME": checks_programs.check_spark_home,
+    "PYSPARK_PYTHON": checks_programs.check_worker_python,
+    "jars": checks_programs.check_jars,
+    "connectors": checks_programs.check_connectors,
+    "disk": checks_state.check_disk,
+    "memory": checks_state.check_memory,
+    "settings": checks_settings.check_settings,
+    "variables": checks_settings.check_variables,
+    "secrets": checks_settings.check_secrets,
+    "pseudonym key": checks_settings.check_pseudonym_key,
+    "rule files": checks_settings.check_rule_files,
+    "checkpoints": checks_state.check_checkpoints,
+    "local servers": checks_servers.check_servers,
+    "ports": checks_servers.check_ports,
+    "clock": checks_servers.check_clocks,
+    "kafka topic": checks_servers.check_topic,
+}
 
 
 def diagnose(state_dir: Path) -> list[Finding]:
+    """Look at this machine and run every check."""
+    return run_checks(look_around(state_dir, dict(os.environ)))  # noqa: TID251 - variables are what is checked
+
+
+def run_checks(seen: Installation) -> list[Finding]:
     """Run every check; one that raises is a bad finding, not an end."""
-    checks: list[Callable[[Path], Finding]] = [_java, _packages, _two_pysparks, _worker_python, _jars, _disk, _servers]
-    return [_guarded(check, state_dir) for check in checks]
+    return [_guarded(name, check, seen) for name, check in CHECKS.items()]
 
 
-def _guarded(check: Callable[[Path], Finding], state_dir: Path) -> Finding:
+def _guarded(name: str, check: Check, seen: Installation) -> Finding:
     try:
-        return check(state_dir)
-    except (AfterclickError, OSError) as error:
-        return Finding(check.__name__.strip("_"), False, str(error), "Do what the message says and run doctor again.")
+        return check(seen)
+    except (AfterclickError, OSError, ImportError, ValueError) as error:
+        told = str(error) or type(error).__name__
+        return Finding(name, False, told, "Do what the message says and run doctor again.")
 
 
-def _java(_: Path) -> Finding:
-    home = java.find_java(jars.default_cache_dir())
-    return Finding("java", True, f"{home}, version {java.java_version(home)}", "")
-
-
-def _packages(_: Path) -> Finding:
-    found = {name: version(name) for name in PINNED}
-    good = found == PINNED
-    return Finding(
-        "packages", good, ", ".join(f"{n} {v}" for n, v in found.items()), f"Wanted {PINNED}: run `make setup`."
+def look_around(state_dir: Path, variables: Mapping[str, str]) -> Installation:
+    """Return what there is now; what does not answer is left out."""
+    folder = next(parent for parent in (state_dir.resolve(), *state_dir.resolve().parents) if parent.is_dir())
+    seen = Installation(
+        state_dir=state_dir,
+        cache=jars.default_cache_dir(),
+        pinned_jars=jars.pinned_sums(),
+        variables=variables,
+        python=sys.version_info[:2],
+        search_path=tuple(sys.path),
+        packages=_installed((*checks_programs.PINNED, "pyspark-client")),
+        free_gib=shutil.disk_usage(folder).free / 2**30,
+        memory_gib=_memory_bytes() / 2**30,
+        seconds_ahead={},
+        topic=None,
     )
+    return replace(seen, seconds_ahead=_file_clock(folder) | _redis_clock(seen), topic=_topic(seen))
 
 
-def _two_pysparks(_: Path) -> Finding:
-    try:
-        second = version("pyspark-client")
-    except PackageNotFoundError:
-        return Finding("one pyspark", True, "only pyspark", "")
-    return Finding(
-        "one pyspark", False, f"pyspark-client {second} too", "Uninstall it; Airflow needs a venv of its own."
-    )
+def _installed(names: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name in names:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
-def _worker_python(_: Path) -> Finding:
-    chosen = os.environ.get("PYSPARK_PYTHON", sys.executable)  # noqa: TID251 - what Spark itself reads
-    good = shutil.which(chosen) is not None
-    return Finding("PYSPARK_PYTHON", good, chosen, "Unset it, or point it at the Python of this venv.")
+def _memory_bytes() -> int:
+    limit = Path("/sys/fs/cgroup/memory.max")  # a container's, smaller than the machine
+    text = limit.read_text(encoding="ascii").strip() if limit.exists() else "max"
+    total = int(psutil.virtual_memory().total)
+    return min(total, int(text)) if text.isdigit() else total
 
 
-def _jars(_: Path) -> Finding:
-    cache = jars.default_cache_dir()
-    found = jars.spark_jars(cache) + jars.broker_jars(cache)
-    return Finding("jars", True, f"{len(found)} in {cache}/jars", "")
+def _file_clock(folder: Path) -> dict[str, float]:
+    with suppress(OSError), tempfile.NamedTemporaryFile(dir=folder) as file:
+        return {f"the file system of {folder}": Path(file.name).stat().st_mtime - time.time()}
+    return {}
 
 
-def _disk(state_dir: Path) -> Finding:
-    folder = next(parent for parent in (state_dir.resolve(), *state_dir.resolve().parents) if parent.exists())
-    free = shutil.disk_usage(folder).free / 2**30
-    return Finding(
-        "disk", free >= LEAST_FREE_GIB, f"{free:.1f} GiB free at {folder}", f"Keep {LEAST_FREE_GIB} GiB free."
-    )
+def _redis_clock(seen: Installation) -> dict[str, float]:
+    if seen.settings is None:
+        return {}
+    with suppress(RedisError):
+        seconds, microseconds = open_client(seen.settings.redis).time()
+        return {"Redis": seconds + microseconds / 1e6 - time.time()}
+    return {}
 
 
-def _servers(state_dir: Path) -> Finding:
-    status = stack.stack_status(state_dir)
-    stopped = [name for name, pid in status.items() if pid is None]
-    found = ", ".join(f"{name} pid {pid}" if pid else f"{name} not running" for name, pid in status.items())
-    return Finding("local servers", not stopped, found, "Run `afterclick up`.")
+def _topic(seen: Installation) -> TopicState | None:
+    if seen.settings is None:
+        return None
+    with suppress(KafkaError, OSError, KeyError):
+        return topic_state(seen.settings.kafka)
+    return None

@@ -89,8 +89,14 @@ def pinned_sums() -> dict[str, str]:
 def write_sums(cache: Path, target: Path) -> None:
     """Pin what is in the cache now (`make lock` after a change of `ARTIFACTS`)."""
     found = sorted((cache / "jars").glob("*/*.jar"))
-    lines = [f"{_sha256(jar)}  {jar.parent.name}/{jar.name}" for jar in found]
+    lines = [f"{sha256_of(jar)}  {jar.parent.name}/{jar.name}" for jar in found]
     target.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def sha256_of(path: Path) -> str:
+    """Digest of a file, as ``sha256sum`` prints it."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _jars(cache: Path, group: str) -> list[Path]:
@@ -127,14 +133,9 @@ def _check(jar: Path, expected: str) -> None:
     if not jar.exists():
         message = f"{jar} was not among the fetched jars: `jars.sha256` and `ARTIFACTS` disagree; pin them anew"
         raise LocalStackError(message)
-    if (actual := _sha256(jar)) != expected:
+    if (actual := sha256_of(jar)) != expected:
         message = f"{jar} has SHA-256 {actual}, pinned is {expected}. Delete the file and run `make setup` again."
         raise LocalStackError(message)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def main() -> int:

@@ -105,14 +105,18 @@ def wait_for_port(name: str, port: int, folder: Path, *, seconds: float = 30.0) 
 def refuse_foreign_listener(name: str, port: int) -> None:
     """Raise `LocalStackError` when somebody else listens on a port we were told to use."""
     if is_listening(port):
-        owners = [
-            c.pid for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN"
-        ]
         message = (
-            f"port {port} for {name} is taken by process {owners[0] if owners else '?'}, which is not ours: it was "
-            "left alone. End it, or delete endpoints.yaml in the state folder to get another port."
+            f"port {port} for {name} is taken by process {port_owner(port) or '?'}, which is not ours: it was left alone. "
+            "End it, or write another port into endpoints.yaml in the state folder; keep the rest of that file: it holds "
+            "the pseudonym key."
         )
         raise LocalStackError(message)
+
+
+def port_owner(port: int) -> int | None:
+    """Pid of the process that listens on the port; None when there is none or it is another user's."""
+    listening = (c for c in psutil.net_connections("tcp") if c.laddr and c.laddr.port == port and c.status == "LISTEN")
+    return next((connection.pid for connection in listening), None)
 
 
 def _pid_file(folder: Path, name: str) -> Path:
