@@ -58,7 +58,9 @@ def visit_funnel(sessions: DataFrame) -> DataFrame:
     reached = F.lit(0)
     for place, column in enumerate(_STEPS.values(), 1):
         reached = F.when(F.col(column) > 0, place).otherwise(reached)
-    steps = F.array(*[F.struct(F.lit(n).alias("place"), F.lit(s).alias("step")) for n, s in enumerate(("any", *_STEPS))])
+    steps = F.array(
+        *[F.struct(F.lit(n).alias("place"), F.lit(s).alias("step")) for n, s in enumerate(("any", *_STEPS))]
+    )
     told = sessions.select(reached.alias("reached"), F.inline(steps)).where("place <= reached")
     counted = told.groupBy("place", "step").agg(F.count(F.lit(1)).alias("visits"))
     return _with_share(counted, "visits", of=F.col("place") == 0).orderBy("place").select("step", "visits", "share")
@@ -116,7 +118,9 @@ def quarantine_reasons(quarantine: DataFrame) -> DataFrame:
 def consent_by_purpose(events: DataFrame) -> DataFrame:
     """Return ``purpose, people, share`` of those with stored events, by what their newest event allows."""
     newest = events.groupBy("subject_id").agg(F.max_by("consent", F.struct("received_at", "event_id")).alias("consent"))
-    everybody = newest.select("subject_id", F.explode(F.array_insert("consent", 1, F.lit("(anybody)"))).alias("purpose"))
+    everybody = newest.select(
+        "subject_id", F.explode(F.array_insert("consent", 1, F.lit("(anybody)"))).alias("purpose")
+    )
     counted = everybody.groupBy("purpose").agg(F.count(F.lit(1)).alias("people"))
     return _with_share(counted, "people", of=F.col("purpose") == "(anybody)").orderBy("purpose")
 

@@ -4,6 +4,7 @@ Neither streams nor services load it, and nothing in it is pickled: MLflow keeps
 """
 
 import tempfile
+import warnings
 from importlib import resources
 from pathlib import Path
 
@@ -22,10 +23,12 @@ def save_pyfunc(model_folder: Path, into: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         source = Path(scratch) / "pyfunc_model.py"  # the library may lie in a zip, MLflow wants a file
         source.write_text(resources.files("afterclick").joinpath("pyfunc_model.py").read_text(), encoding="utf-8")
-        pyfunc.save_model(
-            str(into),
-            python_model=str(source),
-            artifacts={"model": str(model_folder)},
-            signature=ModelSignature(*schemas),
-            pip_requirements=[f"afterclick=={__version__}"],
-        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*input example was not provided")  # there is a signature
+            pyfunc.save_model(
+                str(into),
+                python_model=str(source),
+                artifacts={"model": str(model_folder)},
+                signature=ModelSignature(*schemas),
+                pip_requirements=[f"afterclick=={__version__}"],
+            )

@@ -23,7 +23,9 @@ class RankedItems(PythonModel):
         rules = RecommendationSettings(event_weights=dict(model.event_weights))
         self._recommender = Recommender(model, rules)
 
-    def predict(self, context: PythonModelContext, model_input: Any, params: dict[str, Any] | None = None) -> Any:
+    def predict(
+        self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
+    ) -> Any:
         """Return each person's list for the history rows given."""
         histories = as_histories(pa.Table.from_pandas(model_input, preserve_index=False))
         lists = self._recommender.lists(list(histories.values()), 0)
