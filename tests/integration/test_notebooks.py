@@ -26,7 +26,7 @@ _RELEVANCE = {"measured_at": NOW, "since": NOW - timedelta(days=1), "mean_recipr
 EXPECTED = {
     "behaviour_funnel": [r"any 3 1\.0", r"ordered 1 0\.3333", "2026-11-24 1 4"],
     "session_quality": [r"count 3\.0+ 3\.0+", "sessions that overlap 0", r"unknown 3 3\.0"],
-    "recommendation_quality": [r"champion v1 50 0\.25", r"control v0 50 0\.2 ", r"\[champion\]"],
+    "recommendation_quality": [r"champion v1 50 0\.25", r"control v0 50 0\.20 ", r"\[champion\]"],
     "privacy_report": ["8 5 0 1 1 1", r"\(anybody\) 2 1\.0", "malformed 1 0", "late_events 0"],
     "why_this_list": ["item-3 .* Thing 3", "view-2|\\[item-0\\]"],
 }
