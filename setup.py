@@ -48,6 +48,7 @@ DEV = [
     "pytest",
     "pytest-cov",
     "pytest-timeout",
+    "pytest-xdist",
     "pytrec-eval-terrier==0.5.11",
     "ruff",
     "schemathesis",
