@@ -35,8 +35,8 @@ check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	@cp requirements/airflow.lock .venv/airflow.lock.fresh && $(AIRFLOW_LOCK) -o .venv/airflow.lock.fresh >/dev/null && \
 	  diff -q requirements/airflow.lock .venv/airflow.lock.fresh || { echo "requirements/airflow.lock is stale: run make lock"; exit 1; }
 
-unit: setup ## rules and transforms
-	$(PYTEST) tests/unit $(ARGS)
+unit: setup ## rules and transforms, in two processes: each has its own Spark
+	$(PYTEST) tests/unit --numprocesses 2 --dist loadfile $(ARGS)
 
 contract: setup ## schemas, settings, layouts, golden files
 	$(PYTEST) tests/contract $(ARGS)

@@ -4,6 +4,7 @@ import ipaddress
 import os
 import shutil
 import socket
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import pytest
 from afterclick.settings import Settings, load_settings
 from builders import KEY
 
+# A worker of pytest-xdist has no main file; pyspark takes that for a doctest and ends the process.
+vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 os.environ["TZ"] = "UTC"  # noqa: TID251 - before the first datetime is made
 time.tzset()
 
