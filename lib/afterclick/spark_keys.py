@@ -23,6 +23,7 @@ COMMON = (
     "spark.local.dir",
     "spark.master",
     "spark.sql.shuffle.partitions",
+    "spark.sql.warehouse.dir",
     "spark.ui.enabled",
     "spark.ui.port",
 )

@@ -11,7 +11,7 @@ from conftest import installation_variables
 VARIABLES = installation_variables(Path("/tmp/afterclick-none"))  # noqa: S108 - never made
 
 
-@pytest.mark.parametrize("environment", ["local", "cluster"])
+@pytest.mark.parametrize("environment", ["local", "cluster", "databricks"])
 def test_every_environment_loads(environment: str) -> None:
     variables = {**VARIABLES, "AFTERCLICK_MODEL__TRACKING_URI": "sqlite://", "AFTERCLICK_PRIVACY__SUBJECT_STORE": "x"}
 
@@ -66,6 +66,13 @@ def test_load_settings_refuses_an_unknown_environment() -> None:
 
 def test_load_spark_conf_needs_no_addresses() -> None:
     assert load_spark_conf("cluster", variables={})["spark.sql.session.timeZone"] == "UTC"
+
+
+def test_null_takes_a_spark_key_of_a_weaker_file_away() -> None:
+    key = "spark.sql.catalog.spark_catalog"
+
+    assert key in load_spark_conf("cluster", variables={})
+    assert key not in load_spark_conf("databricks", variables={})
 
 
 @pytest.mark.parametrize(

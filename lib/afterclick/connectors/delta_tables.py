@@ -169,7 +169,7 @@ def fates_lock(settings: Settings) -> Iterator[None]:
 @contextmanager
 def table_lock(path: str) -> Iterator[None]:
     """Hold the commit lock of a table on a local disk; nothing to hold elsewhere."""
-    if not _is_local(path):
+    if not _has_locks(path):
         yield
         return
     root = Path(path)
@@ -182,7 +182,7 @@ def table_lock(path: str) -> Iterator[None]:
 def _hold_checkpoint(settings: Settings, query: str) -> None:
     """Keep a lock for the life of this process: two copies of a query lose data silently."""
     folder = f"{settings.storage.checkpoints}/{query}"
-    if not _is_local(folder) or folder in _held_locks:
+    if not _has_locks(folder) or folder in _held_locks:
         return
     lock = (Path(folder).parent / f".{query}.lock").open("w")
     try:
@@ -222,6 +222,11 @@ def _check_schema(table: str, actual: StructType, expected: StructType) -> None:
 
 def _is_local(path: str) -> bool:
     return "://" not in path or path.startswith("file:")
+
+
+def _has_locks(path: str) -> bool:
+    """Return whether a path is on a disk; a Unity Catalog volume only looks like one."""
+    return _is_local(path) and not path.startswith("/Volumes/")
 
 
 def filesystem_of(location: str) -> tuple[fs.FileSystem, str]:
