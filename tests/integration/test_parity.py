@@ -116,7 +116,10 @@ def test_a_turned_model_is_at_parity_and_a_pair_is_written_once(
     assert everybody.distance == pytest.approx(0, abs=1e-5)
     assert everybody.ndcg_gap == 0
     lengths = {label: row for (grouped_by, label), row in bins.items() if grouped_by == "history_length"}
-    assert {label: row.people for label, row in lengths.items()} == {"1": 0, "2-5": 15, "6-20": 12}
+    people = {
+        label: row.people for label, row in lengths.items() if row.people
+    }  # pseudonyms are drawn: who judges differs
+    assert people == {"2-5": 15, "6-20": 12}
     assert sum(row.visits for row in lengths.values()) == everybody.visits
     assert bins["hours", "0-2"].people == PEOPLE - 3
     assert [line.message[:53] for line in caplog.records] == ["parity measured served=old retrained=new people=27 vi"]
