@@ -20,7 +20,7 @@ from afterclick.schemas_activity import ACTIVITY
 from afterclick.schemas_dimensions import CUSTOMER, ENRICHED_ITEM, ITEM, REJECTED_ROW
 from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
 from afterclick.schemas_fates import fields as _schema
-from afterclick.schemas_relevance import RELEVANCE
+from afterclick.schemas_relevance import PARITY, RELEVANCE
 from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
@@ -144,6 +144,7 @@ INTERACTION_WEIGHT = _schema(
 
 TABLES: dict[str, StructType] = {
     "relevance": RELEVANCE,
+    "parity": PARITY,
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,

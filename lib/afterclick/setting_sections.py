@@ -248,6 +248,13 @@ class RelevanceSettings(Section):
     """Population stability index of event types or item popularity above which a model is trained early."""
 
 
+class ParitySettings(Section):
+    """Whose lists the nightly report of parity compares."""
+
+    max_people: int = Field(default=2_000, ge=1)
+    """Bound of the report's cost; people who judge models come first, then others by hash."""
+
+
 class HttpSettings(Section):
     """Where a service listens."""
 

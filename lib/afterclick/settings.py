@@ -24,6 +24,7 @@ from afterclick.setting_sections import (
     MaintenanceSettings,
     MetricsSettings,
     ModelSettings,
+    ParitySettings,
     PrivacySettings,
     PromotionSettings,
     QualitySettings,
@@ -77,6 +78,8 @@ class Settings(Section):
     """Gates and rolling back."""
     relevance: RelevanceSettings = RelevanceSettings()
     """Rules on live traffic."""
+    parity: ParitySettings = ParitySettings()
+    """Bound of the nightly report."""
     collector: CollectorSettings = CollectorSettings()
     """The ingest service."""
     keys: KeySettings = KeySettings()

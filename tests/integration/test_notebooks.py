@@ -23,14 +23,23 @@ from jobs.ingest_events import write_events
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 _RELEVANCE = {"measured_at": NOW, "since": NOW - timedelta(days=1), "mean_reciprocal_rank": 0.1, "coverage": 0.4}
+_PARITY = {
+    **{"measured_at": NOW, "since": NOW - timedelta(days=1), "served_version": "v0", "retrained_version": "v1"},
+    **{"grouped_by": "history_length", "people": 40, "distance": 0.2, "visits": 0},
+}
 EXPECTED = {
     "behaviour_funnel": [r"any 3 1\.0", r"ordered 1 0\.3333", "2026-11-24 1 4"],
     "session_quality": [r"count 3\.0+ 3\.0+", "sessions that overlap 0", r"unknown 3 3\.0"],
-    "recommendation_quality": [r"champion v1 50 0\.25", r"control v0 50 0\.20 ", r"\[champion\]"],
+    "recommendation_quality": [
+        *(r"champion v1 50 0\.25", r"control v0 50 0\.20 ", r"\[champion\]"),
+        r"history_length 2-5 40 0\.75 0\.2",
+    ],
     "privacy_report": ["8 5 0 1 1 1", r"\(anybody\) 2 1\.0", "malformed 1 0", "late_events 0"],
     "why_this_list": ["item-3 .* Thing 3", "view-2|\\[item-0\\]"],
 }
 """What the output of each must say, as patterns."""
+PICTURES = {"recommendation_quality": 2}
+"""Where it is not one."""
 
 
 def append(spark: SparkSession, settings: Settings, table: str, rows: list[dict[str, Any]]) -> None:
@@ -41,7 +50,7 @@ def append(spark: SparkSession, settings: Settings, table: str, rows: list[dict[
 
 @pytest.fixture(scope="module")
 def lake(spark: SparkSession, _empty_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
-    """Eight messages through ingest, three sessions, two measurements and a champion."""
+    """Eight messages through ingest, three sessions, two measurements, a report of parity and a champion."""
     settings = load_settings("local", variables=installation_variables(tmp_path_factory.mktemp("lake")))
     shutil.copytree(_empty_tables, settings.storage.tables)
     ada, bob = subject("ada"), subject("bob")
@@ -67,6 +76,13 @@ def lake(spark: SparkSession, _empty_tables: Path, tmp_path_factory: pytest.Temp
     measured = {**_RELEVANCE, "visits": 50, "fallback_share": 0.0}
     append(
         spark, settings, "relevance", [measured | {"role": r, "model_version": v, "hit_rate": h} for r, v, h in roles]
+    )
+    lengths = [("1", 1, 0.5), ("2-5", 2, 0.75)]
+    append(
+        spark,
+        settings,
+        "parity",
+        [_PARITY | {"bin": name, "at_least": least, "overlap": share} for name, least, share in lengths],
     )
     client = model_registry.open_registry(settings)
     registered = model_registry.register_model(client, settings, make_model(), parameters={}, metrics={})
@@ -99,7 +115,7 @@ def test_notebook_shows_the_figures_of_the_tables(notebook: Path, lake: Settings
 
     text, pictures = shown(executed)
     assert [pattern for pattern in EXPECTED[notebook.stem] if not re.search(pattern, text)] == [], text
-    assert pictures == 1
+    assert pictures == PICTURES.get(notebook.stem, 1)
 
 
 def test_every_notebook_is_expected_to_say_something() -> None:
