@@ -15,7 +15,7 @@ import json
 import logging
 import os
 import urllib.request
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,15 @@ DEFAULTS: dict[str, Any] = {
     "on_failure_callback": [tell_failure],
     "do_xcom_push": False,
 }
+SCHEDULED: dict[str, Any] = {
+    "start_date": datetime(2026, 1, 1, tzinfo=UTC),
+    "catchup": False,
+    "max_active_runs": 1,
+    "default_args": DEFAULTS,
+    "params": PARAMS,
+    "tags": ["afterclick"],
+}
+"""What every DAG says beside its name, its schedule and what it is for."""
 
 
 def submit(task_id: str, job: str, *arguments: str, **options: Any) -> SparkSubmitOperator:

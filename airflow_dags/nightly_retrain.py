@@ -1,22 +1,15 @@
 """Every night: valid tables, a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
 
-from datetime import UTC, datetime
-
-from afterclick_tasks import CHAMPION, DATE, DEFAULTS, EVENTS, PARAMS, command, submit
+from afterclick_tasks import CHAMPION, DATE, EVENTS, SCHEDULED, command, submit
 from airflow.sdk import DAG
 
 with DAG(
     "nightly_retrain",
     description="train, judge, warm, switch, verify",
     schedule="15 2 * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    params=PARAMS,
     render_template_as_native_obj=False,
-    tags=["afterclick"],
     doc_md=__doc__,
+    **SCHEDULED,
 ):
     validate = submit("validate_tables", "validate_tables", inlets=[EVENTS], retries=0)
     train = submit("train_model", "train_model", "--date", DATE, inlets=[EVENTS])

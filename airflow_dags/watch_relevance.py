@@ -1,8 +1,6 @@
 """Every half hour: how live traffic fares under the champion; roll back when it is worse, retrain early on drift."""
 
-from datetime import UTC, datetime
-
-from afterclick_tasks import DEFAULTS, EVENTS, PARAMS, command, submit
+from afterclick_tasks import EVENTS, SCHEDULED, command, submit
 from airflow.providers.standard.operators.trigger_dagrun import TriggerDagRunOperator
 from airflow.sdk import DAG
 
@@ -10,13 +8,8 @@ with DAG(
     "watch_relevance",
     description="measure, roll back, retrain early",
     schedule="*/30 * * * *",
-    start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    catchup=False,
-    max_active_runs=1,
-    default_args=DEFAULTS,
-    params=PARAMS,
-    tags=["afterclick"],
     doc_md=__doc__,
+    **SCHEDULED,
 ):
     # A rollback ends with 1 so that somebody is told; measuring again would not undo it.
     measure = submit("measure_relevance", "measure_relevance", "--act", inlets=[EVENTS], retries=0)

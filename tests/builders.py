@@ -77,6 +77,11 @@ def kafka_rows(
     return spark.createDataFrame(rows, KAFKA_MESSAGE)
 
 
+def rows_of(spark: SparkSession, schema: StructType, rows: Iterable[dict[str, Any]]) -> DataFrame:
+    """Rows of a schema; a column that a row does not name is null."""
+    return spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in rows], schema)
+
+
 def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any) -> Model:
     """Build a model over item-0, item-1, ... with random factors; item-0 is the most popular."""
     fields: dict[str, Any] = {

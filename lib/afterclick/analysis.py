@@ -4,11 +4,13 @@ Every function takes tables by `Lake.table` and returns a Spark DataFrame of few
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.connectors.delta_tables import read_table
+from afterclick.event_fates import FATES
 from afterclick.settings import Settings, load_settings
 
 _STEPS = {"viewed": "view_count", "added to cart": "cart_count", "ordered": "purchase_count"}
@@ -103,8 +105,7 @@ def session_checks(sessions: DataFrame, unsessioned: DataFrame) -> DataFrame:
 
 def fates_by_day(ledger: DataFrame) -> DataFrame:
     """Return ``day, consumed, events, late_events, quarantine, no_consent, duplicates`` by the day of writing."""
-    names = ("consumed", "events", "late_events", "quarantine", "no_consent", "duplicates")
-    sums = [F.sum(name).alias(name) for name in names]
+    sums = [F.sum(name).alias(name) for name in ("consumed", *FATES)]
     return ledger.groupBy(F.to_date("written_at").alias("day")).agg(*sums).orderBy("day")
 
 
@@ -136,10 +137,7 @@ def stored_span(tables: dict[str, DataFrame]) -> DataFrame:
         )
         for name, rows in tables.items()
     ]
-    joined = parts[0]
-    for part in parts[1:]:
-        joined = joined.unionByName(part)
-    return joined.orderBy("table")
+    return reduce(DataFrame.unionByName, parts).orderBy("table")
 
 
 def _share(condition: Column) -> Column:

@@ -17,7 +17,7 @@ from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
 from afterclick.schemas import TABLES
 from afterclick.settings import Settings, load_settings
-from builders import NOW, kafka_rows, make_message, make_model, make_session, subject
+from builders import NOW, kafka_rows, make_message, make_model, make_session, rows_of, subject
 from conftest import installation_variables
 from jobs.ingest_events import write_events
 
@@ -43,9 +43,7 @@ PICTURES = {"recommendation_quality": 2}
 
 
 def append(spark: SparkSession, settings: Settings, table: str, rows: list[dict[str, Any]]) -> None:
-    schema = TABLES[table]
-    frame = spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in rows], schema)
-    delta_tables.append_once(frame, settings, query="test", table=table, batch_id=0)
+    delta_tables.append_once(rows_of(spark, TABLES[table], rows), settings, query="test", table=table, batch_id=0)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,3 @@
-from collections.abc import Iterable
 from datetime import date, timedelta
 from typing import Any
 
@@ -9,7 +8,7 @@ from afterclick import analysis
 from afterclick.schemas import STORED_EVENT
 from afterclick.schemas_fates import LEDGER, QUARANTINED_EVENT
 from afterclick.schemas_sessions import SESSION, UNSESSIONED_EVENT
-from builders import NOW, make_session, subject
+from builders import NOW, make_session, rows_of, subject
 
 _VISITS = [
     make_session(session_id="1", event_count=1, estimated_event_count=1.0, view_count=0, device=None),
@@ -18,10 +17,6 @@ _VISITS = [
     # An order that comes from a link in a mail: nothing was viewed or put into a cart before.
     make_session(session_id="4", subject_id=subject("eve"), view_count=0, purchase_count=1, order_value=9.5),
 ]
-
-
-def rows_of(spark: SparkSession, schema: Any, rows: Iterable[dict[str, Any]]) -> DataFrame:
-    return spark.createDataFrame([tuple(row.get(name) for name in schema.names) for row in rows], schema)
 
 
 def test_visit_funnel_counts_a_visit_for_the_furthest_step_that_it_reached(spark: SparkSession) -> None:

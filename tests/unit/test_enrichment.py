@@ -20,7 +20,7 @@ from afterclick.pseudonyms import RawId
 from afterclick.schemas import EVENT
 from afterclick.settings import Settings
 from afterclick.trigger_file import CatalogueChange
-from builders import subject
+from builders import rows_of, subject
 from jobs import enrich_events
 from jobs import import_dimension as import_job
 
@@ -42,7 +42,7 @@ def events(spark: SparkSession, *rows: tuple[str, str, list[str], list[str]]) ->
         }
         for name, who, items, consent in rows
     ]  # fmt: skip
-    return spark.createDataFrame([tuple(row.get(name) for name in EVENT.names) for row in made], EVENT)
+    return rows_of(spark, EVENT, made)
 
 
 def test_an_item_that_comes_after_its_events_is_joined_without_a_restart(

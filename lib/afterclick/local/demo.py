@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import httpx
@@ -191,27 +192,12 @@ async def replay(
         async with asyncio.TaskGroup() as probes:
             probing = prober(progress.probe, probes, plan.seed)
             half = len(messages) // 2
-            await send(
-                messages[:half],
-                to_collector,
-                write_key,
-                rate=plan.rate,
-                counts=progress.counts,
-                batch_size=BATCH,
-                on_acked=probing,
-            )
+            post = partial(send, rate=plan.rate, counts=progress.counts, batch_size=BATCH, on_acked=probing)
+            await post(messages[:half], to_collector, write_key)
             if plan.kill_streams:
                 kill_streams(running)
                 start_streams(settings, running)
-            await send(
-                messages[half:],
-                to_collector,
-                write_key,
-                rate=plan.rate,
-                counts=progress.counts,
-                batch_size=BATCH,
-                on_acked=probing,
-            )
+            await post(messages[half:], to_collector, write_key)
         denied = await _denied(to_collector)
         await wait_until_drained(settings, running, QUERIES)
         watching.cancel()
