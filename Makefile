@@ -60,9 +60,10 @@ lock: setup ## compile requirements/*.lock
 audit: setup ## known vulnerabilities of the locked packages, and the list of jars; for a nightly run
 	@scripts/audit.sh
 
-nightly: setup audit validate-deploy ## hostile clients, both OpenAPI documents fuzzed, erasure killed at every step, a small fault run; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases
+nightly: setup validate-deploy ## hostile clients, both OpenAPI documents fuzzed, erasure killed at every step, a small fault run; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases
 	AFTERCLICK_NIGHTLY=1 $(PYTEST) tests/integration/test_hostile_clients.py tests/integration/test_openapi_fuzzed.py tests/integration/test_erasure.py \
 	  tests/e2e/test_faults.py $(ARGS)
+	@scripts/audit.sh
 
 validate-deploy: setup ## bundle and Kubernetes manifests by the vendors' own schemas, which are too many files for the lock
 	$(PY) -m uv pip install --quiet --no-deps --target .venv/deploy kubernetes-validate==1.37.0 importlib-resources==7.1.0 databricks-bundles==1.22.1

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
-    delta_tables.ensure_tables(spark, settings)
+    delta_tables.ensure_tables(spark, settings, TABLE_OF_CHANGE.values())
     raw = kafka_source.read_event_stream(spark, settings.kafka)
     checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
     allowed = checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS))

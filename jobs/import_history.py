@@ -26,7 +26,7 @@ from afterclick.job_runner import job_context
 from afterclick.quality import flag_violations, read_suite
 from afterclick.recorded_logs import read_log, read_mapping
 from afterclick.settings import Settings
-from jobs.ingest_events import write_events
+from jobs.ingest_events import WRITTEN, write_events
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,7 +62,7 @@ def count_import(spark: SparkSession, settings: Settings, digest: str) -> dict[s
 
 def import_log(spark: SparkSession, settings: Settings, log: pa.Table, *, digest: str, purposes: Iterable[str]) -> None:
     """Write a log with the default columns and raw subject ids; repeating a `digest` adds nothing."""
-    delta_tables.ensure_tables(spark, settings)
+    delta_tables.ensure_tables(spark, settings, WRITTEN)
     purposes = tuple(purposes)
     known = admit_subjects(log, open_subject_store(settings), purposes)
     numbered = known.append_column("line", pa.array(np.arange(known.num_rows)))

@@ -30,6 +30,7 @@ from afterclick.settings import Settings
 from afterclick.suite_validation import SampleCheck
 
 QUERY = "ingest_events"
+WRITTEN = ("events", "late_events", "quarantine", "ledger")
 logger = logging.getLogger(__name__)
 
 
@@ -41,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
-    delta_tables.ensure_tables(spark, settings)
+    delta_tables.ensure_tables(spark, settings, WRITTEN)
     raw = kafka_source.read_event_stream(spark, settings.kafka)
     suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(raw), suite)

@@ -10,7 +10,12 @@ while read -r id until _; do
   [[ $until > $(date -u +%F) ]] || { echo "waiver of $id ended on $until: upgrade, or decide anew in requirements/audit-waivers.txt" >&2; exit 1; }
   waivers+=(--ignore-vuln "$id")
 done <requirements/audit-waivers.txt
-.venv/bin/python -m uv tool run --quiet pip-audit==2.10.1 --requirement "$lock" --disable-pip --require-hashes "${waivers[@]}"
+audit=(.venv/bin/python -m uv tool run --quiet pip-audit==2.10.1 --requirement "$lock" --disable-pip --require-hashes)
+"${audit[@]}" --strict "${waivers[@]}" || {  # strict: a package that could not be looked up is not "no known vulnerabilities"
+  echo "audit failed: vulnerabilities (upgrade, or a dated waiver in requirements/audit-waivers.txt), or an index that does not" >&2
+  echo "say what is vulnerable: many mirrors answer 404 at https://pypi.org/pypi/NAME/VERSION/json; run it where that answers" >&2
+  exit 1
+}
 echo "jars that we add (SHA-256 pinned):"
 sed 's/^/  /' lib/afterclick/local/jars.sha256
 echo "jars of pyspark:"

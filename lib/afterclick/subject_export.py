@@ -25,6 +25,7 @@ def export_rows(spark: SparkSession, settings: Settings, identifier: RawId) -> I
         return
     yield from _decisions(store, person.owner)
     subject_ids = store.subject_ids(person.owner)
+    delta_tables.ensure_tables(spark, settings, personal_tables())  # no job may have written one yet
     people = spark.createDataFrame([(subject_id,) for subject_id in subject_ids], "subject_id string")
     for name in personal_tables():
         for line in rows_of(delta_tables.read_table(spark, settings, name), people, name).toJSON().collect():

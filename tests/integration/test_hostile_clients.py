@@ -1,7 +1,9 @@
 """Hostile clients against a real collector and broker: right answers, bounded memory, everyone else served."""
 
 import os
+import statistics
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
@@ -13,9 +15,7 @@ BOUNDS = {
     "AFTERCLICK_COLLECTOR__HEADER_TIMEOUT_SECONDS": "2",
     "AFTERCLICK_COLLECTOR__BODY_TIMEOUT_SECONDS": "3",
 }
-LEAST_P99_MS = (
-    150.0  # below this a shared machine's noise decides; attackers and client use the same cores as the collector
-)
+ROUNDS, SECONDS = 3, 8.0
 
 NIGHTLY = pytest.mark.skipif(
     os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
@@ -32,27 +32,30 @@ def collector(live: Settings) -> Iterator[HttpService]:
     running.stop()
 
 
-ATTACKS: dict[str, tuple[Callable[[], Callable[[int], int | None]], int, int]] = {
-    "gzip_bomb": (lambda: hostile.send_packed(hostile.gzip_bomb()), 2, 413),
-    "body_of_1000_batches": (lambda: hostile.send_declared(512_000_000), 1, 413),
-    "chunked_body_of_1000_events": (lambda: hostile.send_chunked(32_768_000), 2, 413),
-    "depth_10_000": (lambda: hostile.send_deep(10_000), 2, 400),
-    "slow_head": (lambda: hostile.hold_slowly(8), 100, 408),
-    "slow_body": (lambda: hostile.hold_body_slowly(8), 100, 408),
+ATTACKS: dict[str, tuple[Callable[[int], int | None], int, int]] = {
+    "gzip_bomb": (hostile.send_bomb, 2, 413),
+    "body_of_1000_batches": (partial(hostile.send_declared, size=512_000_000), 1, 413),
+    "chunked_body_of_1000_events": (partial(hostile.send_chunked, size=32_768_000), 2, 413),
+    "depth_10_000": (partial(hostile.send_deep, depth=10_000), 2, 400),
+    "slow_head": (partial(hostile.hold_slowly, seconds=8), 100, 408),
+    "slow_body": (partial(hostile.hold_body_slowly, seconds=8), 100, 408),
 }
 
 
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_costs_neither_memory_nor_others(name: str, collector: HttpService) -> None:
-    make, clients, status = ATTACKS[name]
-    attack = hostile.Attack(collector.port, make(), clients=clients)
+    once, clients, status = ATTACKS[name]
+    attack = hostile.Attack(collector.port, once, clients=clients)
     memory = hostile.MemoryWatch(collector.pid)
-    quiet = hostile.measure_p99(collector.port, 3)
+    ratios = []
+    for _ in range(ROUNDS):  # in turns: the machine is not the same from minute to minute
+        quiet = hostile.measure_p99(collector.port, SECONDS)
+        with memory.watching(), attack.running():
+            attacked = hostile.measure_p99(collector.port, SECONDS)
+        ratios.append(attacked / quiet)
+        print(f"{name}: p99 {quiet:.1f} -> {attacked:.1f} ms, {len(attack.statuses)} answers")  # noqa: T201
 
-    with memory.watching(), attack.running():
-        attacked = hostile.measure_p99(collector.port, 4)
-
-    print(f"{name}: {memory.growth_mb:.1f} MB, p99 {quiet:.0f} -> {attacked:.0f} ms, {len(attack.statuses)} answers")  # noqa: T201
+    print(f"{name}: {memory.growth_mb:.1f} MB, p99 x {statistics.median(ratios):.2f}")  # noqa: T201
     assert set(attack.statuses) == {status}
     assert memory.growth_mb <= 64
-    assert attacked <= max(2 * quiet, LEAST_P99_MS)
+    assert statistics.median(ratios) <= 2

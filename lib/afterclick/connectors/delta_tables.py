@@ -7,7 +7,7 @@ file system can lose a concurrent one; object stores bring their own log store.
 import fcntl
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -41,16 +41,21 @@ def table_path(settings: Settings, table: str) -> str:
     return f"{settings.storage.tables}/{table}"
 
 
-def ensure_tables(spark: SparkSession, settings: Settings) -> None:
+def ensure_tables(spark: SparkSession, settings: Settings, names: Iterable[str] = tuple(TABLES)) -> None:
     """Create the tables that do not exist, add new nullable columns to the others, and check them.
+
+    Parameters
+    ----------
+    names
+        The tables that a job reads and writes: looking at one costs a cold session a second.
 
     Raises
     ------
     SchemaMismatchError
         If an existing table lacks a column that may not be null or has one of another type; all differences at once.
     """
-    for table, schema in TABLES.items():
-        path = table_path(settings, table)
+    for table in names:
+        path, schema = table_path(settings, table), TABLES[table]
         if DeltaTable.isDeltaTable(spark, path):
             actual = spark.read.format("delta").load(path).schema
             _check_schema(table, actual, schema)

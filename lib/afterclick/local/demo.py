@@ -97,6 +97,7 @@ def prepare(
     announce(f"importing {history.num_rows:,} lines of history into Delta")
     purposes = ("analytics", "personalisation")
     import_history.import_log(spark, settings, history, digest="complete-journey", purposes=purposes)
+    delta_tables.ensure_tables(spark, settings, ["items"])
     items = spark.createDataFrame(complete_journey.catalogue(lines))
     delta_tables.append_once(items, settings, query="demo_catalogue", table="items", batch_id=0)
     when_imported()
