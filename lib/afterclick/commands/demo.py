@@ -106,9 +106,9 @@ def _start_servers(
     with ThreadPoolExecutor(1) as beside:
         started = beside.submit(start_stack, folder)
         import afterclick.local.demo  # noqa: F401 - loads what the next steps use
-        from afterclick.local.complete_journey import read_lines
+        from afterclick.local.complete_journey import SHOWN_HOUSEHOLDS, read_lines
 
-        lines = read_lines()
+        lines = read_lines(SHOWN_HOUSEHOLDS)
         started.result()
     return load_settings("local", variables=_variables(folder)), lines
 
