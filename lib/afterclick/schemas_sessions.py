@@ -6,7 +6,8 @@ from afterclick.schemas_fates import fields as schema
 
 # One event after the watermark of the session operator had passed its time, so it joins no open session. It is in
 # `events` or `late_events` as well. Same key as EVENT. `session_id` is the
-# session it would have joined, null where it would have been one of its own; `afterclick`'s nightly repair puts it there.
+# session it would have joined, null where it would have been one of its own. `jobs/repair_sessions.py` puts it there:
+# then it is the session that holds it, since `repaired_at` (null before).
 UNSESSIONED_EVENT = schema(
     ("event_id", StringType(), False),
     ("event_type", StringType(), False),
@@ -16,6 +17,7 @@ UNSESSIONED_EVENT = schema(
     ("watermark_at", TimestampType(), False),
     ("session_id", StringType(), True),
     ("batch_id", LongType(), False),
+    ("repaired_at", TimestampType(), True),
 )
 
 # One closed session: a maximal run of a subject's events whose neighbouring gaps are within the limit, or up to an order

@@ -42,6 +42,7 @@ def split_changes(changes: DataFrame, batch_id: int, settings: Settings) -> dict
     """
     now = F.current_timestamp()
     told = {"batch_id": F.lit(batch_id).cast("long"), "fired_at": now, "flagged_at": now}
+    told["repaired_at"] = F.lit(None).cast("timestamp")
     schemas = {CLOSED: SESSION, LATE: UNSESSIONED_EVENT, HOT_PERSON: HOT_SUBJECT, TRIGGER: TRIGGER_FIRED}
     parts = {change: changes.where(F.col("change") == change).withColumns(told) for change in schemas}
     parts[LATE] = with_closed_session(parts[LATE], settings)

@@ -82,6 +82,15 @@ class SubjectStore:
             rows = connection.execute(sa.select(SUBJECTS).where(SUBJECTS.c.owner == owner))
             return [subject_id_of(row.secret, row.subject_key) for row in rows]
 
+    def joined_pseudonyms(self) -> dict[str, str]:
+        """Return the earlier pseudonyms of joined people, each with the one that stands for the person now."""
+        is_joined = SUBJECTS.c.owner.in_(sa.select(SUBJECTS.c.owner).where(SUBJECTS.c.owner != SUBJECTS.c.subject_key))
+        with self.reading() as connection:
+            rows = connection.execute(sa.select(SUBJECTS).where(is_joined)).all()
+        names = {row.subject_key: subject_id_of(row.secret, row.subject_key) for row in rows}
+        is_earlier = [row for row in rows if row.owner != row.subject_key and row.owner in names]
+        return {names[row.subject_key]: names[row.owner] for row in is_earlier}
+
     def changes_after(self, number: int) -> dict[int, str]:
         """Return whose entry changed, by number."""
         with self.reading() as connection:
