@@ -44,7 +44,10 @@ class ListedItem(msgspec.Struct, frozen=True):
 
 
 class TopList(msgspec.Struct, frozen=True):
-    """One person's list, best first; times in milliseconds since the epoch; `trigger` is the rule that changed it, if any."""
+    """One person's list, best first; times in milliseconds since the epoch; `trigger` is the rule that changed it, if any.
+
+    `later` takes the place of `items` after `later_after_ms`, when the visit has ended; None: `items` holds for ever.
+    """
 
     model_version: str
     source: str
@@ -52,6 +55,16 @@ class TopList(msgspec.Struct, frozen=True):
     generated_at_ms: int
     items: list[ListedItem]
     trigger: str | None = None
+    later: list[ListedItem] | None = None
+    later_after_ms: int = 0
+
+    def at(self, now_ms: int) -> "TopList":
+        """Return the list as it is shown at a time."""
+        if not self.later:
+            return self
+        return msgspec.structs.replace(
+            self, items=self.later if now_ms > self.later_after_ms else self.items, later=None
+        )
 
 
 class Fence(NamedTuple):
