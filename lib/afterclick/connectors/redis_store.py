@@ -44,9 +44,9 @@ class ListedItem(msgspec.Struct, frozen=True):
 
 
 class TopList(msgspec.Struct, frozen=True):
-    """One person's list, best first; times in milliseconds since the epoch; `trigger` is the rule that changed it, if any.
+    """One person's list, best first; times in ms since the epoch; `trigger` is the rule that changed it, if any.
 
-    `later` takes the place of `items` after `later_after_ms`, when the visit has ended; None: `items` holds for ever.
+    After `later_after_ms` the visit is over and `later`, if there is one, takes the place of `items`.
     """
 
     model_version: str
@@ -60,11 +60,8 @@ class TopList(msgspec.Struct, frozen=True):
 
     def at(self, now_ms: int) -> "TopList":
         """Return the list as it is shown at a time."""
-        if not self.later:
-            return self
-        return msgspec.structs.replace(
-            self, items=self.later if now_ms > self.later_after_ms else self.items, later=None
-        )
+        shown = self.later if self.later and now_ms > self.later_after_ms else self.items
+        return msgspec.structs.replace(self, items=shown, later=None)
 
 
 class Fence(NamedTuple):
