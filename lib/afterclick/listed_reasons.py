@@ -1,4 +1,4 @@
-"""Why each item of a list is there: the source that brought most of its score, and the past item behind it. numpy only."""
+"""Why each item of a list is there: the source that brought most of its score, and the past item behind it. No I/O."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
