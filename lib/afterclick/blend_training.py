@@ -17,8 +17,9 @@ TRIED = {
     "repeat_half_life": (100.0, 200.0, 500.0, np.inf),
     "repeat_trend_power": (0.0, 0.25, 0.5),
 }
-"""Values of the rules: one rule after the other, each in this order until the next value is no better."""
+"""Values of the rules, tried in this order, one rule after the other."""
 OF_REPEATS = ("repeat_half_life", "repeat_trend_power")
+"""Rules of own frequency: not tried where it does not count, and no further than the next value is better."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
 K = 20
@@ -158,9 +159,10 @@ def learn_rules(
                 return default_blend(), rules
             cases = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
             blend = learn_blend(cases)
-            if (reached := quality(cases, blend.weights[cases.contexts])) <= best[0]:
+            if (reached := quality(cases, blend.weights[cases.contexts])) > best[0]:
+                best = reached, blend, tried
+            elif name in OF_REPEATS:
                 break
-            best = reached, blend, tried
     return best[1], best[2]
 
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -73,7 +74,7 @@ def test_a_person_whose_visit_is_over_gets_the_list_for_the_next_one(live: Setti
 
     shown = {}
     for seconds in (61, 60 + 1800, 60 + 1801):
-        with TestClient(create_app(live, lambda at=seconds: datetime.fromtimestamp(at, UTC))) as opened:
+        with TestClient(create_app(live, partial(datetime.fromtimestamp, seconds, UTC))) as opened:
             answer = opened.get("/v1/recommendations/ada", params={"n": 3}).json()
         assert (answer["source"], answer["model_version"]) == ("fold_in", "v2")
         shown[seconds] = [item["item_id"] for item in answer["items"]]
