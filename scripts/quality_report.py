@@ -20,8 +20,9 @@ HEADER = """# Quality
 
 Made by `make quality`; do not edit. Full catalogue, no sampled negatives, score before update, ties at mid-rank; figures with
 the half-width of their 95 % interval. Hyper-parameters, blend weights and half-lives are chosen on held-out *training* events
-(docs/decisions/0035-blend.md). `nightly` is the model as of midnight; `covisitation` and `blend` of *prequential* count
-followers live, while lists served today use the counts of the last training.
+(docs/decisions/0035-blend.md). Whoever was away longer than 30 minutes is listed by the blend for people who come back, all
+others by the one for a visit (0039-visits.md). `nightly` is the model as of midnight; `covisitation` and `blend` of
+*prequential* count followers live, while lists served today use the counts of the last training.
 """
 
 

@@ -18,7 +18,11 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
+from afterclick.blend import CONTEXTS, SOURCES, Blend
+from afterclick.mixtures import Mixture, Mixtures
+from afterclick.model_sources import ModelSources
 from afterclick.models import Model
+from afterclick.source_rules import SourceRules
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
 KEY = b"a-test-key-of-at-least-32-bytes!"
@@ -95,6 +99,17 @@ def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any
         "trained_at": "2026-11-24T12:00:00.000+00:00",
     }
     return Model(**(fields | overrides))
+
+
+def make_sources(*, items: int = 5, gap_ms: int = 1_800_000) -> ModelSources:
+    """Build the sources of `make_model`: fold-in alone in a visit, what the person had before in the next one."""
+    nobody, nothing = np.full((items, 1), -1, np.int32), np.zeros((items, 1), np.float32)
+    fold_in, frequency = (
+        Mixture(Blend(np.tile(np.eye(len(SOURCES))[SOURCES.index(name)], (len(CONTEXTS), 1))), SourceRules())
+        for name in ("fold_in", "frequency")
+    )
+    mixtures = Mixtures(fold_in, frequency, gap_ms)
+    return ModelSources(nobody, nothing, np.zeros(items), np.zeros(items), mixtures)
 
 
 def make_session(**overrides: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from afterclick.sequences import Cells, Sequences
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
 SOURCES = ("fold_in", "covisitation", "frequency", "popularity", "trend")
-CONTEXTS = ("none", "one", "short", "regular")
-_BOUNDS = (1, 2, 6)  # interactions from which a context begins: one, short, regular
+CONTEXTS = ("none", "one", "short", "regular", "long")
+_BOUNDS = (1, 2, 6, 60)  # interactions from which a context begins, of all but the first
 
 
 class Evidence(NamedTuple):
@@ -56,8 +56,9 @@ class Blend:
 
     @staticmethod
     def from_dict(weights: Mapping[str, Mapping[str, float]]) -> "Blend":
-        """Return a blend from `to_dict`'s names."""
-        return Blend(np.array([[weights[context][source] for source in SOURCES] for context in CONTEXTS], np.float64))
+        """Return a blend from `to_dict`'s names; without long histories of its own it has the regular ones' weights."""
+        known = {"long": weights["regular"], **weights}
+        return Blend(np.array([[known[context][source] for source in SOURCES] for context in CONTEXTS], np.float64))
 
 
 def default_blend() -> Blend:

@@ -12,8 +12,14 @@ from afterclick.sequences import Cells
 from afterclick.source_rules import SourceRules
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
-HALF_LIVES = {"interest_half_life": (np.inf, 50.0, 10.0), "repeat_half_life": (np.inf, 100.0, 500.0)}
-"""Of the rules, in interactions: tried in this order, one rule after the other."""
+TRIED = {
+    "interest_half_life": (np.inf, 100.0, 50.0, 10.0),
+    "repeat_half_life": (100.0, 200.0, 500.0, np.inf),
+    "repeat_trend_power": (0.0, 0.25, 0.5),
+}
+"""Values of the rules, tried in this order, one rule after the other."""
+OF_REPEATS = ("repeat_half_life", "repeat_trend_power")
+"""Rules of own frequency: not tried where it does not count, and no further than the next value is better."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
 K = 20
@@ -129,28 +135,34 @@ def learn_blend(candidates: Candidates) -> Blend:
     return Blend(np.array(rows))
 
 
-def learn_rules(candidates: Callable[[SourceRules], list[Candidates]], rules: SourceRules) -> tuple[Blend, SourceRules]:
+def learn_rules(
+    candidates: Callable[[SourceRules], list[Candidates]], rules: SourceRules, *, repeats: bool
+) -> tuple[Blend, SourceRules]:
     """Return the blend and the rules that did best together.
 
     Parameters
     ----------
     candidates
         Rules to the candidates of the same held-out cases.
+    repeats
+        False: what a person had is not listed, so the rules of own frequency do not matter.
     """
-    best: tuple[float, Blend, SourceRules] = (-1.0, default_blend(), rules)
-    for name, values in HALF_LIVES.items():
-        rules = best[2]
-        for value in values:
+    first: dict[str, Any] = {name: values[0] for name, values in TRIED.items()}
+    best: tuple[float, Blend, SourceRules] = (-1.0, default_blend(), replace(rules, **first))
+    for name, values in TRIED.items():
+        if not repeats and name in OF_REPEATS:
+            continue
+        for value in values[1:] if best[0] >= 0 else values:
             changed: dict[str, Any] = {name: value}
-            tried = replace(rules, **changed)
-            if best[0] >= 0 and tried == rules:
-                continue
+            tried = replace(best[2], **changed)
             if not (parts := candidates(tried)):
                 return default_blend(), rules
             cases = Candidates(*map(np.concatenate, zip(*parts, strict=True)))
             blend = learn_blend(cases)
             if (reached := quality(cases, blend.weights[cases.contexts])) > best[0]:
                 best = reached, blend, tried
+            elif name in OF_REPEATS:
+                break
     return best[1], best[2]
 
 

@@ -68,7 +68,7 @@ def learn_split(
             for side in sides(log, held, factors, repeats=repeats)
         ]
 
-    return learn_rules(candidates, rules)
+    return learn_rules(candidates, rules, repeats=repeats)
 
 
 def split_figures(

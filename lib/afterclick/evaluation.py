@@ -7,13 +7,14 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import Blend
 from afterclick.evaluated_lists import Held, best_settings, learn_split, split_figures
 from afterclick.evaluated_ranks import figures_of_ranks, table_by_history
 from afterclick.event_logs import Batching, EventLog, visible_before
 from afterclick.factor_training import FactorTrainer
+from afterclick.mixture_training import learn_mixtures
+from afterclick.mixtures import GAP_MS, Mixture
 from afterclick.parallel_replay import replay_parallel
-from afterclick.prequential import Replay, learn_from, midnights
+from afterclick.prequential import Replay, midnights
 from afterclick.setting_sections import ModelSettings
 from afterclick.source_rules import SourceRules
 
@@ -32,6 +33,8 @@ class Plan:
     repeats: bool = False
     batching: Batching = "event"
     visible_after_ms: int = 0
+    gap_ms: int = GAP_MS
+    """A gap greater than this ends a visit."""
     tune: bool = True
     workers: int = 1
     train_share: float = 0.8
@@ -59,7 +62,7 @@ def _split(log: EventLog, train_count: int | None, plan: Plan, tick: Tick) -> di
     model = best_settings(log, held, plan.model, repeats=plan.repeats) if plan.tune else plan.model
     blend, rules = learn_split(log, held, model, plan.rules, repeats=plan.repeats)
     figures = split_figures(log, Held(is_train, ~is_train), model, rules, blend, repeats=plan.repeats, tick=tick)
-    return _shares(log, is_train) | figures | _chosen(model, blend, rules)
+    return _shares(log, is_train) | figures | _chosen(model, Mixture(blend, rules))
 
 
 def _next(log: EventLog, train_count: int | None, plan: Plan, tick: Tick) -> dict[str, Any]:
@@ -81,11 +84,10 @@ def _replayed(
     held = Held(np.arange(len(log)) < held_from, is_train & (np.arange(len(log)) >= held_from))
     model = best_settings(log, held, plan.model, repeats=plan.repeats) if plan.tune else plan.model
     trainer = FactorTrainer(log, model, threads=0 if plan.workers == 1 else 1)
-    replay = Replay(log, visible, plan.rules, plan.repeats, trainer, is_live)
-    blend, rules = learn_from(replay, held_from, count)
-    replay = replace(replay, rules=rules)
+    replay = Replay(log, visible, plan.rules, plan.repeats, trainer, is_live, gap_ms=plan.gap_ms)
+    mixtures = learn_mixtures(replay, held_from, count)
     days = midnights(log, count, len(log)) if is_live else [(count, len(log))]
-    ranks = replay_parallel(replay, days, blend, workers=plan.workers, tick=tick)
+    ranks = replay_parallel(replay, days, mixtures, workers=plan.workers, tick=tick)
     has_prefix = np.ones(len(ranks.events), bool) if is_live else ranks.lengths > 0
     by_model = {name: places[has_prefix] for name, places in ranks.by_model.items()}
     return (
@@ -93,7 +95,7 @@ def _replayed(
         | {"cases": int(has_prefix.sum()), "retrained": len(days)}
         | {"models": {name: figures_of_ranks(places) for name, places in by_model.items()}}
         | {"by_history": table_by_history(ranks.lengths[has_prefix], by_model)}
-        | _chosen(model, blend, rules)
+        | _chosen(model, mixtures.in_visit, mixtures.returning)
     )
 
 
@@ -136,6 +138,7 @@ def _shares(log: EventLog, is_train: npt.NDArray[np.bool_]) -> dict[str, Any]:
     }
 
 
-def _chosen(model: ModelSettings, blend: Blend, rules: SourceRules) -> dict[str, Any]:
+def _chosen(model: ModelSettings, mixture: Mixture, returning: Mixture | None = None) -> dict[str, Any]:
     names = {"rank", "regularization", "alpha", "weight_power", "iterations"}
-    return {"chosen": {"model": model.model_dump(include=names), "blend": blend.to_dict(), "rules": rules.to_dict()}}
+    chosen = {"model": model.model_dump(include=names), **mixture.to_dict()}
+    return {"chosen": chosen | ({"returning": returning.to_dict()} if returning else {})}

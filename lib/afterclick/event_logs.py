@@ -15,6 +15,8 @@ from afterclick.errors import SchemaMismatchError
 from afterclick.sequences import IntVector, Sequences
 
 Batching = Literal["event", "basket"]
+NEVER = 2**62
+"""The time of what did not happen: later than all that did, so nobody comes back from it."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,23 @@ class EventLog:
         indptr = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         places = np.arange(indptr[-1]) + np.repeat(begin - indptr[:-1], sizes)
         return Sequences(indptr, self.items[order[places]], self.weights[order[places]])
+
+    def last_ms(self, users: IntVector, before: IntVector) -> IntVector:
+        """Return when each person's last event among the first `before` of the log was; `NEVER` where there is none."""
+        order, starts, _ = self.by_user
+        end = np.searchsorted(self._rank, users * (len(self) + 1) + before)
+        return np.where(end > starts[users], self.event_ms[order[np.maximum(end - 1, 0)]], NEVER)
+
+    def visits(self, *, gap_ms: int) -> IntVector:
+        """Return the first event of the visit that each event belongs to."""
+        order, starts, _ = self.by_user
+        begins = np.ones(len(order), bool)
+        begins[1:] = np.diff(self.event_ms[order]) > gap_ms
+        begins[starts[:-1][np.diff(starts) > 0]] = True
+        first = np.maximum.accumulate(np.where(begins, np.arange(len(order)), 0))
+        visits = np.empty(len(order), np.int64)
+        visits[order] = order[first]
+        return visits
 
     @cached_property
     def _rank(self) -> IntVector:

@@ -13,7 +13,7 @@ from afterclick.served_model import read_recommender
 
 
 def explain_list(lake: Lake, subject_id: str, *, n: int = 10) -> pd.DataFrame:
-    """Return the champion's list for a person's stored history, computed anew.
+    """Return the champion's list for a person's stored history, computed anew: as shown right after their last event.
 
     Parameters
     ----------

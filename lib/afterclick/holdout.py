@@ -24,6 +24,7 @@ class Visit(NamedTuple):
 
     history: StoredHistory
     wanted: frozenset[str]
+    at_ms: int = 0
 
 
 class Hits(NamedTuple):
@@ -60,7 +61,7 @@ def last_visits(interactions: pa.Table, *, most: int, length: int) -> list[Visit
         if before and len(visits) < most:
             history = merge_histories(_NOTHING, _records(before), length=length)
             wanted = frozenset(row["item_id"] for row in rows if row["event_ms"] == moment)
-            visits.append(Visit(StoredHistory(history), wanted))
+            visits.append(Visit(StoredHistory(history), wanted, moment))
     return visits
 
 
@@ -82,14 +83,19 @@ def visits_since(interactions: pa.Table, since_ms: int, *, most: int, length: in
         for moment, items in wanted.items():
             before = int(np.searchsorted(history["event_ms"], moment))
             known = StoredHistory(history[max(0, before - length) : before])
-            found.append((moment, subject, Visit(known, frozenset(items))))
+            found.append((moment, subject, Visit(known, frozenset(items), moment)))
     return [visit for _, _, visit in sorted(found, key=lambda one: one[:2])[-most:]]
 
 
 def judge(recommender: Recommender, visits: Sequence[Visit], *, n: int) -> Hits:
     """Return how the lists that the recommender makes of the histories fare."""
+    return judge_lists(shown_lists(recommender, visits), visits, n=n)
+
+
+def shown_lists(recommender: Recommender, visits: Sequence[Visit]) -> list[TopList]:
+    """Return what would have been shown at each visit's moment."""
     lists = recommender.lists([visit.history for visit in visits], 0) if visits else []
-    return judge_lists(lists, visits, n=n)
+    return [top.at(visit.at_ms) for top, visit in zip(lists, visits, strict=True)]
 
 
 def judge_lists(lists: Sequence[TopList], visits: Sequence[Visit], *, n: int) -> Hits:

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import CONTEXTS, SOURCES, Blend
+from afterclick.blend import CONTEXTS, SOURCES
 from afterclick.covisitation import Followers
+from afterclick.mixtures import GAP_MS, Mixture, Mixtures
 from afterclick.sequences import IntVector
-from afterclick.source_rules import SourceRules
 
 ARRAYS = ("followers", "follower_weights", "follower_totals", "trend")
 """Files of the sources."""
@@ -18,7 +18,7 @@ ARRAYS = ("followers", "follower_weights", "follower_totals", "trend")
 
 @dataclass(frozen=True)
 class ModelSources:
-    """Counts, the rules they were made by, and the weights of the blend.
+    """Counts, and how they are blended.
 
     Parameters
     ----------
@@ -34,8 +34,7 @@ class ModelSources:
     follower_weights: npt.NDArray[np.float32]
     follower_totals: npt.NDArray[np.float64]
     trend: npt.NDArray[np.float64]
-    blend: Blend
-    rules: SourceRules
+    mixtures: Mixtures
 
     def read_followers(self, items: IntVector) -> Followers:
         """Return the rows of some items."""
@@ -61,20 +60,26 @@ class ModelSources:
             return found
         if self.followers.size and not -1 <= self.followers.min() <= self.followers.max() < n_items:
             found.append("followers name items that are not there")
-        numbers = (self.follower_weights, self.follower_totals, self.trend, self.blend.weights)
+        weights = [mixture.blend.weights for mixture in (self.mixtures.in_visit, self.mixtures.returning)]
+        numbers: list[npt.NDArray[Any]] = [self.follower_weights, self.follower_totals, self.trend, *weights]
         if not all(np.isfinite(values).all() for values in numbers):
             found.append("counts or weights are not finite")
-        if self.blend.weights.shape != (len(CONTEXTS), len(SOURCES)):
-            found.append(f"the blend has shape {self.blend.weights.shape}")
-        return found
+        shape = (len(CONTEXTS), len(SOURCES))
+        return [*found, *(f"a blend has shape {one.shape}" for one in weights if one.shape != shape)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what the manifest keeps."""
-        return {"blend": self.blend.to_dict(), "rules": self.rules.to_dict()}
+        returning, gap_ms = self.mixtures.returning, self.mixtures.gap_ms
+        return {**self.mixtures.in_visit.to_dict(), "returning": returning.to_dict(), "visit_gap_ms": gap_ms}
 
 
 def make_sources(arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any]) -> ModelSources:
-    """Return the sources of a model's files; KeyError or TypeError where the manifest lacks something."""
-    blend, rules = Blend.from_dict(described["blend"]), SourceRules.from_dict(described["rules"])
+    """Return the sources of a model's files; KeyError or TypeError where the manifest lacks something.
+
+    A manifest from before returning people had a mixture of their own has one for everybody.
+    """
+    in_visit = Mixture.from_dict(described)
+    returning = Mixture.from_dict(described["returning"]) if "returning" in described else in_visit
+    mixtures = Mixtures(in_visit, returning, int(described.get("visit_gap_ms", GAP_MS)))
     columns: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
-    return ModelSources(**columns, blend=blend, rules=rules)
+    return ModelSources(**columns, mixtures=mixtures)

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from afterclick.blend import Blend
-from afterclick.prequential import Ranks, Replay, replay_ranks
+from afterclick.mixtures import Mixtures
+from afterclick.prequential import Ranks, Replay, join_ranks, replay_ranks
 
 
 def replay_parallel(
-    replay: Replay, days: list[tuple[int, int]], blend: Blend, *, workers: int, tick: Callable[[int], Any]
+    replay: Replay, days: list[tuple[int, int]], mixtures: Mixtures, *, workers: int, tick: Callable[[int], Any]
 ) -> Ranks:
     """Return `prequential.replay_ranks` of all days, computed by up to `workers` processes.
 
@@ -25,20 +25,15 @@ def replay_parallel(
     """
     stretches = cut_days(days, workers)
     if len(stretches) == 1:
-        return replay_ranks(replay, days, blend, tick)
+        return replay_ranks(replay, days, mixtures, tick)
     context = multiprocessing.get_context("spawn")
     with context.Manager() as manager, ProcessPoolExecutor(len(stretches), context) as pool:
         done: Any = manager.Queue()
-        running = [pool.submit(_run, replay, stretch, blend, done) for stretch in stretches]
+        running = [pool.submit(_run, replay, stretch, mixtures, done) for stretch in stretches]
         while wait(running, timeout=0.2).not_done:
             _drain(done, tick)
         _drain(done, tick)
-        parts = [future.result() for future in running]
-    return Ranks(
-        np.concatenate([part.events for part in parts]),
-        np.concatenate([part.lengths for part in parts]),
-        {name: np.concatenate([part.by_model[name] for part in parts]) for name in parts[0].by_model},
-    )
+        return join_ranks([future.result() for future in running])
 
 
 def cut_days(days: list[tuple[int, int]], parts: int) -> list[list[tuple[int, int]]]:
@@ -50,9 +45,9 @@ def cut_days(days: list[tuple[int, int]], parts: int) -> list[list[tuple[int, in
     return [stretch for stretch in stretches if stretch]
 
 
-def _run(replay: Replay, days: list[tuple[int, int]], blend: Blend, done: Any) -> Ranks:
+def _run(replay: Replay, days: list[tuple[int, int]], mixtures: Mixtures, done: Any) -> Ranks:
     with threadpool_limits(1, "blas"):
-        return replay_ranks(replay, days, blend, done.put)
+        return replay_ranks(replay, days, mixtures, done.put)
 
 
 def _drain(done: Any, tick: Callable[[int], Any]) -> None:

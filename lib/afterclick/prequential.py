@@ -1,17 +1,16 @@
 """Test, then learn: each event is predicted from what was visible before it; models retrain at midnight."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import Blend, contexts_of
-from afterclick.blend_training import Candidates, learn_rules, propose
 from afterclick.evaluated_ranks import mid_ranks, rank_targets
 from afterclick.event_logs import EventLog
+from afterclick.mixtures import GAP_MS, Mixture, Mixtures, is_back
 from afterclick.replayed_sources import ReplayedSources, TrainedFactors
 from afterclick.sequences import Cells, IntVector, sum_cells
 from afterclick.session_neighbours import SessionNeighbours
@@ -35,7 +34,9 @@ class Replay:
     is_live: bool = True
     """False: co-visitation and trend learn from the training part only."""
     most_cases: int = 4_000
-    """Held-out events that a blend is learned on, at most."""
+    """Held-out events, and held-out visits, that a blend is learned on, at most."""
+    gap_ms: int = GAP_MS
+    """A gap greater than this ends a visit."""
 
 
 class Ranks(NamedTuple):
@@ -54,36 +55,72 @@ def midnights(log: EventLog, begin: int, end: int) -> list[tuple[int, int]]:
 
 
 def replay_ranks(
-    replay: Replay, days: list[tuple[int, int]], blend: Blend, tick: Callable[[int], Any] = lambda _: None
+    replay: Replay, days: list[tuple[int, int]], mixtures: Mixtures, tick: Callable[[int], Any] = lambda _: None
 ) -> Ranks:
     """Predict the events of some days in order."""
-    sources = ReplayedSources(replay.log, replay.rules, None if replay.is_live else days[0][0])
-    neighbours = None if replay.is_live else SessionNeighbours(replay.log, days[0][0])
-    events, lengths, parts = [], [], []
+    frozen_at = None if replay.is_live else days[0][0]
+    sources = ReplayedSources(replay.log, replay.rules, frozen_at)
+    run = _Run(replay, sources, None if frozen_at is None else SessionNeighbours(replay.log, frozen_at))
+    found: list[Ranks] = []
     factors: TrainedFactors | None = None
     for begin, end in days:
         factors = replay.train(begin, factors)
-        for block in _blocks(replay, begin, end):
-            users, targets = replay.log.users[block], replay.log.items[block]
-            evidence, sequences = sources.evidence(factors, users, replay.visible[block])
-            nightly = _nightly(replay, factors, users, np.minimum(replay.visible[block], begin))
-            seen = None if replay.repeats else _seen(replay, block)
-            is_case = np.ones(len(block), bool) if seen is None else ~_is_seen(seen, targets)
-            ranks = rank_targets(evidence, sequences, nightly, targets, blend, seen=seen, is_known=factors.is_known)
-            if neighbours is not None:
-                votes = neighbours.score(sequences)
-                if seen is not None:
-                    votes[seen.people, seen.items] = -np.inf
-                ranks["vsknn"] = mid_ranks(votes, targets)
-            events.append(block[is_case])
-            lengths.append(np.diff(sequences.indptr)[is_case])
-            parts.append({name: places[is_case] for name, places in ranks.items()})
+        for block in blocks(replay.log, np.arange(begin, end)):
+            for events, mixture in _by_mixture(replay, block, mixtures):
+                found.append(run.rank(factors, events, mixture, trained_on=begin))
             tick(len(block))
+    return join_ranks(found)
+
+
+def join_ranks(parts: Sequence[Ranks]) -> Ranks:
+    """Return the places of several parts together, events in order."""
+    events = np.concatenate([part.events for part in parts])
+    order = np.argsort(events, kind="stable")
     return Ranks(
-        np.concatenate(events),
-        np.concatenate(lengths),
-        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]},
+        events[order],
+        np.concatenate([part.lengths for part in parts])[order],
+        {name: np.concatenate([part.by_model[name] for part in parts])[order] for name in parts[0].by_model},
     )
+
+
+def _by_mixture(replay: Replay, block: IntVector, mixtures: Mixtures) -> list[tuple[IntVector, Mixture]]:
+    """Split events by whether their person is back; the part that sees less first, for counts only go forward."""
+    back = is_returning(replay, block, gap_ms=mixtures.gap_ms)
+    parts = [(block[~back], mixtures.in_visit), (block[back], mixtures.returning)]
+    return sorted((part for part in parts if len(part[0])), key=lambda part: int(replay.visible[part[0][0]]))
+
+
+def is_returning(replay: Replay, events: IntVector, *, gap_ms: int) -> npt.NDArray[np.bool_]:
+    """Return whether each event's person had been away when it happened, as far as was visible."""
+    log = replay.log
+    return is_back(log.last_ms(log.users[events], replay.visible[events]), log.event_ms[events], gap_ms=gap_ms)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What a replay goes on with from block to block."""
+
+    replay: Replay
+    sources: ReplayedSources
+    neighbours: SessionNeighbours | None
+
+    def rank(self, factors: TrainedFactors, events: IntVector, mixture: Mixture, *, trained_on: int) -> Ranks:
+        """Rank what happened under every model; items that may not be listed are no cases."""
+        replay, log = self.replay, self.replay.log
+        users, targets, visible = log.users[events], log.items[events], replay.visible[events]
+        self.sources.rules = mixture.rules
+        evidence, sequences = self.sources.evidence(factors, users, visible)
+        nightly = _nightly(replay, factors, users, np.minimum(visible, trained_on))
+        seen = None if replay.repeats else seen_by(replay, events)
+        is_case = np.ones(len(events), bool) if seen is None else ~_is_seen(seen, targets)
+        ranks = rank_targets(evidence, sequences, nightly, targets, mixture.blend, seen=seen, is_known=factors.is_known)
+        if self.neighbours is not None:
+            votes = self.neighbours.score(sequences)
+            if seen is not None:
+                votes[seen.people, seen.items] = -np.inf
+            ranks["vsknn"] = mid_ranks(votes, targets)
+        lengths = np.diff(sequences.indptr)[is_case]
+        return Ranks(events[is_case], lengths, {name: places[is_case] for name, places in ranks.items()})
 
 
 def _nightly(
@@ -97,36 +134,16 @@ def _nightly(
     return (vectors @ factors.basis.item_factors.astype(np.float32).T)[person_of]
 
 
-def learn_from(replay: Replay, begin: int, end: int) -> tuple[Blend, SourceRules]:
-    """Learn blend and half-life on events begin..end, predicted as in a replay by a model trained before them."""
-    factors = replay.train(begin, None)
-    return learn_rules(lambda rules: list(cases(replace(replay, rules=rules), factors, begin, end)), replay.rules)
+def blocks(log: EventLog, events: IntVector) -> Iterator[IntVector]:
+    """Yield events in blocks whose scores fit into memory."""
+    size = int(np.clip(_CELLS // len(log.item_ids), 32, 512))
+    for start in range(0, len(events), size):
+        yield events[start : start + size]
 
 
-def cases(replay: Replay, factors: TrainedFactors, begin: int, end: int) -> Iterator[Candidates]:
-    """Yield candidates of held-out events, spread evenly where there are many."""
-    sources = ReplayedSources(replay.log, replay.rules, None if replay.is_live else begin)
-    every = max(1, -(-(end - begin) // replay.most_cases))
-    for block in _blocks(replay, begin, end, every=every):
-        users, targets = replay.log.users[block], replay.log.items[block]
-        evidence, sequences = sources.evidence(factors, users, replay.visible[block])
-        seen = None if replay.repeats else _seen(replay, block)
-        relevant = Cells(np.arange(len(block)), targets, np.ones(len(block)))
-        found = propose(evidence, seen, relevant, contexts_of(sequences))
-        if seen is not None:
-            found = found.take(~_is_seen(seen, targets))
-        yield found
-
-
-def _blocks(replay: Replay, begin: int, end: int, *, every: int = 1) -> Iterator[IntVector]:
-    size = int(np.clip(_CELLS // len(replay.log.item_ids), 32, 512))
-    chosen = np.arange(begin, end, every)
-    for start in range(0, len(chosen), size):
-        yield chosen[start : start + size]
-
-
-def _seen(replay: Replay, block: IntVector) -> Cells:
-    whole = replay.log.sequences(replay.log.users[block], replay.visible[block], length=len(replay.log))
+def seen_by(replay: Replay, events: IntVector) -> Cells:
+    """Return what each event's person had before it."""
+    whole = replay.log.sequences(replay.log.users[events], replay.visible[events], length=len(replay.log))
     return sum_cells(whole.people, whole.items, np.ones(len(whole.items)))
 
 

@@ -1,7 +1,8 @@
 """Interactions in, lists out: Arrow table -> Redis -> Arrow table, on the driver or on executors.
 
 Reads the touched people's histories, merges, folds in, ranks, and writes history and list together.
-Everything a list depends on is the history set and the model, so repeating a batch repeats the list.
+What is shown at a time depends on the history set and the model alone, so repeating a batch repeats it; a list for
+a visit that is over by now is not made.
 """
 
 from collections.abc import Mapping
@@ -111,11 +112,15 @@ def recompute_lists(
 
 def put_in_front(top: TopList, reason: Reason) -> TopList:
     """Return the list with a trigger's items first, as good as its best one, and no longer than before."""
-    best = max((item.score for item in top.items), default=0.0)
+    later = _in_front(top.later, reason) if top.later else None
+    return msgspec.structs.replace(top, items=_in_front(top.items, reason), later=later, trigger=reason.rule)
+
+
+def _in_front(items: list[ListedItem], reason: Reason) -> list[ListedItem]:
+    best = max((item.score for item in items), default=0.0)
     first = [ListedItem(item_id, best, reason.kind) for item_id in dict.fromkeys(reason.item_ids)]
-    rest = [item for item in top.items if item.item_id not in reason.item_ids]
-    items = [*first, *rest][: max(len(top.items), len(first))]
-    return msgspec.structs.replace(top, items=items, trigger=reason.rule)
+    rest = [item for item in items if item.item_id not in reason.item_ids]
+    return [*first, *rest][: max(len(items), len(first))]
 
 
 def _write_all(

@@ -21,7 +21,7 @@ from afterclick.covisitation import (
 )
 from afterclick.event_logs import EventLog
 from afterclick.fold_in import FoldInBasis, fold_in_users
-from afterclick.sequences import IntVector, Sequences, as_confidences, last_items, weigh_recent
+from afterclick.sequences import IntVector, Sequences, as_confidences, last_items, weigh_recent, weigh_repeats
 from afterclick.source_rules import SourceRules
 
 
@@ -111,13 +111,17 @@ class ReplayedSources:
     def _evidence(
         self, factors: TrainedFactors, sequences: Sequences, wanted: IntVector, followers: Followers
     ) -> Evidence:
-        vectors = factors.vectors(sequences, self.rules.interest_half_life).astype(np.float32)
+        rules, trend = self.rules, self.trend / max(self.trend.max(), 1e-12)
+        vectors = factors.vectors(sequences, rules.interest_half_life).astype(np.float32)
+        repeats = weigh_repeats(
+            sequences, trend, half_life=rules.repeat_half_life, trend_power=rules.repeat_trend_power
+        )
         return Evidence(
             fold_in=vectors @ factors.basis.item_factors.astype(np.float32).T,
             covisitation=score_followers(wanted, followers),
-            frequency=weigh_recent(sequences, half_life=self.rules.repeat_half_life),
+            frequency=repeats,
             popularity=factors.popularity,
-            trend=self.trend / max(self.trend.max(), 1e-12),
+            trend=trend,
         )
 
     def _followers(self, wanted: IntVector, visible: IntVector) -> Followers:

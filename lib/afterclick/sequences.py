@@ -9,6 +9,8 @@ from afterclick.histories import Confidences
 
 IntVector = npt.NDArray[np.int64]
 FloatVector = npt.NDArray[np.floating[Any]]
+_LEAST_TREND = 0.01
+"""Added to the trend of an item, so that one that nobody had lately still counts."""
 
 
 class Sequences(NamedTuple):
@@ -70,6 +72,20 @@ def weigh_recent(sequences: Sequences, *, half_life: float) -> Cells:
     """
     decay = np.exp2(-sequences.ages / half_life)
     return sum_cells(sequences.people, sequences.items, sequences.weights * decay)
+
+
+def weigh_repeats(sequences: Sequences, trend: FloatVector, *, half_life: float, trend_power: float) -> Cells:
+    """Add up how often each person had each item, less so what others no longer ask for.
+
+    Parameters
+    ----------
+    trend : shape (n_items,)
+        Recent popularity, between 0 and 1.
+    """
+    cells = weigh_recent(sequences, half_life=half_life)
+    if not trend_power:
+        return cells
+    return cells._replace(values=cells.values * (trend[cells.items] + _LEAST_TREND) ** trend_power)
 
 
 def as_confidences(cells: Cells, n_people: int, *, alpha: float, power: float = 1.0) -> Confidences:

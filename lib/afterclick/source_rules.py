@@ -16,6 +16,8 @@ class SourceRules:
         Fold-in: an interaction counts half after this many later ones of the same person.
     repeat_half_life
         Own frequency: the same.
+    repeat_trend_power
+        Own frequency: the exponent of the item's trend it is multiplied by; 0 = not at all.
     trend_half_life_hours
         Trend: an event counts half after this time.
     followers
@@ -26,7 +28,8 @@ class SourceRules:
 
     interest_half_life: float = 100.0
     repeat_half_life: float = 100.0
-    trend_half_life_hours: float = 72.0
+    repeat_trend_power: float = 0.0
+    trend_half_life_hours: float = 168.0
     followers: int = 128
     history_length: int = 200
 

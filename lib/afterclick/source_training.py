@@ -11,8 +11,10 @@ from afterclick.blend import default_blend
 from afterclick.errors import ModelError
 from afterclick.event_logs import EventLog, read_events, visible_before
 from afterclick.factor_training import FactorTrainer
+from afterclick.mixture_training import learn_mixtures
+from afterclick.mixtures import GAP_MS, Mixture, Mixtures
 from afterclick.model_sources import ModelSources
-from afterclick.prequential import Replay, learn_from
+from afterclick.prequential import Replay
 from afterclick.replayed_sources import ReplayedSources
 from afterclick.setting_sections import ModelSettings, RecommendationSettings
 from afterclick.source_rules import SourceRules
@@ -42,11 +44,12 @@ def add_sources(training: Training, interactions: pa.Table, settings: "Settings"
     """
     log = _log_of(interactions, training.model.item_ids, settings.recommendations)
     with threadpool_limits(1, "blas"):  # thousands of small systems: BLAS threads only wait for each other
-        sources = learn_sources(log, settings.model, repeats=not settings.recommendations.exclude_seen)
+        repeats, gap_ms = not settings.recommendations.exclude_seen, round(settings.sessions.gap_minutes * 60_000)
+        sources = learn_sources(log, settings.model, repeats=repeats, gap_ms=gap_ms)
     return replace(training, model=replace(training.model, sources=sources))
 
 
-def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool) -> ModelSources:
+def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool, gap_ms: int = GAP_MS) -> ModelSources:
     """Count followers and trend over a whole log, and learn on its last tenth how to blend them.
 
     Notes
@@ -56,15 +59,17 @@ def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool) -> M
     begin = int(len(log) * (1 - _HELD_OUT))
     visible = visible_before(log, batching="event")
     trainer = FactorTrainer(log, settings)
-    replay = Replay(log, visible, SourceRules(), repeats, trainer, is_live=False, most_cases=settings.blend_cases)
+    most = settings.blend_cases
+    replay = Replay(log, visible, SourceRules(), repeats, trainer, is_live=False, most_cases=most, gap_ms=gap_ms)
     if len(log) - begin < FEWEST_HELD_OUT:
-        blend, rules = default_blend(), replay.rules
+        unlearned = Mixture(default_blend(), replay.rules)
+        mixtures = Mixtures(unlearned, unlearned, gap_ms)
     else:
-        blend, rules = learn_from(replay, begin, len(log))
-    counted = ReplayedSources(log, rules)
+        mixtures = learn_mixtures(replay, begin, len(log))
+    counted = ReplayedSources(log, mixtures.in_visit.rules)
     counted.advance(len(log))
     table = counted.table
-    return ModelSources(table.followers, table.weights, table.totals, counted.trend, blend, rules)
+    return ModelSources(table.followers, table.weights, table.totals, counted.trend, mixtures)
 
 
 def _log_of(interactions: pa.Table, item_ids: np.ndarray, settings: RecommendationSettings) -> EventLog:

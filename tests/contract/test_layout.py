@@ -51,6 +51,7 @@ COVERED_BY = {
     "subject_export": "test_erasure",
     "subject_tables": "test_subject_store",
     "recommender": "test_source_training",
+    "listed_reasons": "test_source_training",
     "model_sources": "test_source_training",
     "withdrawn_items": "test_serving_app",
     "answers": "test_serving_answers",

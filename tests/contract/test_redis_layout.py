@@ -56,8 +56,19 @@ def test_list_bytes() -> None:
         "generated_at_ms": 6,
         "items": [{"item_id": "mug", "score": 0.5, "reason": "because_you_interacted", "because": "cup", "share": 1.0}],
         "trigger": None,
+        "later": None,
+        "later_after_ms": 0,
     }
     assert decode_list(value) == TOP
+
+
+def test_a_list_of_an_earlier_version_is_read_and_holds_for_ever() -> None:
+    fields = msgspec.msgpack.decode(msgspec.msgpack.encode(TOP))
+    earlier = {name: value for name, value in fields.items() if not name.startswith("later")}
+
+    top = decode_list(msgspec.msgpack.encode(earlier))
+
+    assert top == top.at(2**62) == TOP
 
 
 def test_event_type_codes_are_fixed() -> None:

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import partial
 
 import pyarrow as pa
 import pytest
@@ -18,7 +20,7 @@ from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
 from afterclick.settings import Settings
-from builders import make_model
+from builders import make_model, make_sources
 
 ADA = RawId("user", "ada")
 
@@ -55,6 +57,31 @@ def test_known_person_gets_a_personal_list(client: TestClient) -> None:
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5]
     assert {item["because"] for item in answer["items"]} == {"item-3"}
     assert [item["carried_by"] for item in answer["items"]] == [[{"item_id": "item-3", "share": 1.0}]] * 5
+
+
+def test_a_person_whose_visit_is_over_gets_the_list_for_the_next_one(live: Settings) -> None:
+    """The stream writes both lists with the event; the API picks by the age of the last one."""
+    warmed(live)
+    save_model(make_model(items=30, version="v2", sources=make_sources(items=30)), model_folder(live, "v2"))
+    store, recommender = redis_store.connect(live.redis), read_recommender(live, "v2")
+    store.switch_version("v2")
+    ada = open_subject_store(live).admit([Claim(ADA, {"personalisation": True}, 1)])[0]
+    assert ada is not None
+    row = {"subject_id": [ada.subject_id], "item_id": ["item-3"], "event_type": ["view"], "event_ms": [60_000]}
+    table = pa.table(row | {"received_ms": [60_000]})
+    update_lists(table, recommender, store, length=9, fence=Fence(1, 2), now_ms=60_100)
+    (folded,) = recommender.lists(store.read_histories([ada.subject_id]), 60_100)
+
+    shown = {}
+    for seconds in (61, 60 + 1800, 60 + 1801):
+        with TestClient(create_app(live, partial(datetime.fromtimestamp, seconds, UTC))) as opened:
+            answer = opened.get("/v1/recommendations/ada", params={"n": 3}).json()
+        assert (answer["source"], answer["model_version"]) == ("fold_in", "v2")
+        shown[seconds] = [item["item_id"] for item in answer["items"]]
+
+    assert shown[61] == shown[1860] == [item.item_id for item in folded.items[:3]]
+    assert shown[1861][0] == "item-3"
+    assert folded.items[0].item_id != "item-3"
 
 
 @pytest.mark.parametrize(

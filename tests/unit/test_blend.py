@@ -20,11 +20,19 @@ def evidence(**overrides: object) -> Evidence:
     return Evidence(**(fields | overrides))  # type: ignore[arg-type]
 
 
-def test_contexts_of_begin_at_one_two_and_six_interactions() -> None:
-    lengths = np.array([0, 1, 2, 5, 6])
-    sequences = Sequences(np.concatenate([[0], np.cumsum(lengths)]), np.zeros(14, np.int64), np.ones(14))
+def test_contexts_of_begin_at_one_two_six_and_sixty_interactions() -> None:
+    lengths = np.array([0, 1, 2, 5, 6, 59, 60])
+    sequences = Sequences(np.concatenate([[0], np.cumsum(lengths)]), np.zeros(133, np.int64), np.ones(133))
 
-    assert [CONTEXTS[one] for one in contexts_of(sequences)] == ["none", "one", "short", "short", "regular"]
+    assert [CONTEXTS[one] for one in contexts_of(sequences)] == [
+        "none",
+        "one",
+        "short",
+        "short",
+        "regular",
+        "regular",
+        "long",
+    ]
 
 
 def test_blend_scores_adds_dense_and_sparse_sources_by_each_person_s_weights() -> None:
@@ -92,6 +100,6 @@ def test_learn_blend_finds_the_source_that_tells_in_each_context() -> None:
     blend = learn_blend(cases)
 
     strongest = [SOURCES[place] for place in blend.weights.argmax(axis=1)]
-    assert strongest == ["popularity", "covisitation", "covisitation", "covisitation"]
+    assert strongest == ["popularity", *["covisitation"] * 4]
     assert quality(cases, blend.weights[cases.contexts]) > quality(cases, default_blend().weights[cases.contexts])
     np.testing.assert_array_equal(learn_blend(cases).weights, blend.weights)

@@ -18,6 +18,7 @@ from afterclick.evaluated_lists import measure_lists
 from afterclick.evaluated_ranks import MODELS, figures_of_ranks, table_by_history
 from afterclick.event_logs import Batching, EventLog, read_events, visible_before
 from afterclick.factor_training import FactorTrainer
+from afterclick.mixtures import Mixture, Mixtures
 from afterclick.parallel_replay import cut_days, replay_parallel
 from afterclick.prequential import Replay, midnights, replay_ranks
 from afterclick.sequences import Cells
@@ -45,11 +46,19 @@ def log_of(table: pa.Table) -> EventLog:
     return read_events([table.append_column("event_type", pa.array(["view"] * len(table)))], {"view": 1.0})[0]
 
 
-def without_trend() -> Blend:
+def without_trend() -> Mixtures:
     """Return a blend of the sources that are exact event by event: the trend moves block by block."""
     weights = default_blend().weights.copy()
     weights[:, SOURCES.index("trend")] = 0.0
-    return Blend(weights)
+    others = weights.copy()
+    others[:, SOURCES.index("frequency")] = 2.0
+    mixtures = Mixture(Blend(weights), SourceRules()), Mixture(Blend(others), SourceRules(interest_half_life=5.0))
+    return Mixtures(*mixtures, gap_ms=3 * 3_600_000)
+
+
+def by_default() -> Mixtures:
+    mixture = Mixture(default_blend(), SourceRules())
+    return Mixtures(mixture, mixture)
 
 
 def replay_of(log: EventLog, **changed: Any) -> Replay:
@@ -115,7 +124,7 @@ def test_a_replay_in_blocks_ranks_as_one_event_at_a_time(monkeypatch: pytest.Mon
     log = log_of(walk(400))
     replay, days = replay_of(log), midnights(log, 200, 400)
     in_blocks = replay_ranks(replay, days, without_trend())
-    monkeypatch.setattr("afterclick.prequential._blocks", lambda _, begin, end: np.arange(begin, end)[:, None])
+    monkeypatch.setattr("afterclick.prequential.blocks", lambda _, events: events[:, None])
 
     one_by_one = replay_ranks(replay, days, without_trend())
 
@@ -147,8 +156,8 @@ def test_a_lag_hides_the_step_before_and_costs_the_live_sources() -> None:
     days = midnights(log, 450, 900)
     late = visible_before(log, batching="event", visible_after_ms=86_400_000)
 
-    now = replay_ranks(replay_of(log), days, default_blend()).by_model["covisitation"]
-    later = replay_ranks(replay_of(log, visible=late), days, default_blend()).by_model["covisitation"]
+    now = replay_ranks(replay_of(log), days, by_default()).by_model["covisitation"]
+    later = replay_ranks(replay_of(log, visible=late), days, by_default()).by_model["covisitation"]
 
     assert (now == 0).mean() > 2 * (later == 0).mean()
 
@@ -158,8 +167,8 @@ def test_several_processes_share_the_days_and_find_the_same_sequence_of_events()
     replay, days = replay_of(log), midnights(log, 100, 300)
     ticks: list[int] = []
 
-    alone = replay_parallel(replay, days, default_blend(), workers=1, tick=lambda _: None)
-    shared = replay_parallel(replay, days, default_blend(), workers=2, tick=ticks.append)
+    alone = replay_parallel(replay, days, by_default(), workers=1, tick=lambda _: None)
+    shared = replay_parallel(replay, days, by_default(), workers=2, tick=ticks.append)
 
     assert sum(ticks) == 200
     np.testing.assert_array_equal(alone.events, shared.events)

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 from afterclick.errors import SchemaMismatchError
-from afterclick.event_logs import EventLog, read_events, visible_before
+from afterclick.event_logs import NEVER, EventLog, read_events, visible_before
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -68,3 +68,18 @@ def test_sequences_are_each_person_s_last_events_among_the_first_of_the_log() ->
 
     assert found.indptr.tolist() == [0, 2, 2, 4]
     assert log.item_ids[found.items].tolist() == ["c", "d", "d", "e"]
+
+
+def test_last_ms_is_that_of_the_newest_visible_event_of_each_person() -> None:
+    log = log_of(("ada", "a", 1), ("bob", "b", 2), ("ada", "c", 3))
+
+    found = log.last_ms(np.array([0, 0, 0, 1]), np.array([0, 1, 3, 1]))
+
+    assert found.tolist() == [NEVER, log.event_ms[0], log.event_ms[2], NEVER]
+
+
+@pytest.mark.parametrize(("gap_ms", "expected"), [(1999, [0, 1, 2]), (2000, [0, 1, 0])])
+def test_visits_are_named_by_their_first_event_and_end_one_ms_after_the_gap(gap_ms: int, expected: list[int]) -> None:
+    log = log_of(("ada", "a", 1), ("bob", "b", 2), ("ada", "c", 3))
+
+    assert log.visits(gap_ms=gap_ms).tolist() == expected

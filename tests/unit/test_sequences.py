@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from afterclick.sequences import Sequences, as_confidences, last_items, take_sequences, weigh_recent
+from afterclick.sequences import Sequences, as_confidences, last_items, take_sequences, weigh_recent, weigh_repeats
 
 TWO = Sequences(np.array([0, 3, 3, 5]), np.array([4, 2, 4, 1, 0]), np.array([1.0, 1.0, 1.0, 2.0, 1.0]))
 
@@ -35,3 +35,14 @@ def test_take_sequences_moves_the_bounds_of_every_person() -> None:
 
     assert kept.indptr.tolist() == [0, 2, 2, 3]
     assert kept.items.tolist() == [2, 4, 0]
+
+
+def test_weigh_repeats_counts_less_what_others_no_longer_ask_for() -> None:
+    trend = np.array([0.0, 0.0, 0.99, 0.0, 0.24])
+    plain = weigh_recent(TWO, half_life=np.inf)
+
+    found = weigh_repeats(TWO, trend, half_life=np.inf, trend_power=0.5)
+    same = weigh_repeats(TWO, trend, half_life=np.inf, trend_power=0.0)
+
+    np.testing.assert_allclose(found.values, plain.values * np.sqrt(trend[plain.items] + 0.01))
+    np.testing.assert_array_equal(same.values, plain.values)

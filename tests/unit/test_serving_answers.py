@@ -26,6 +26,15 @@ def test_build_answer_gives_the_personal_list_in_order() -> None:
     assert answer.items[0].because is None
 
 
+def test_build_answer_gives_the_list_for_the_next_visit_once_this_one_is_over() -> None:
+    later = [ListedItem("y", 0.9, "again")]
+    two = TopList("v1", "fold_in", 5000, 6000, PERSONAL.items, later=later, later_after_ms=9000)
+
+    shown = [build_answer(two, POPULAR, n=1, explain=False, now_ms=now_ms) for now_ms in (9000, 9001)]
+
+    assert [ids(answer) for answer in shown] == ["x", "y"]
+
+
 def test_build_answer_fills_up_with_popular_items_once_each() -> None:
     answer = build_answer(PERSONAL, POPULAR, n=5, excluded=frozenset("a"), explain=True, now_ms=9000)
 

@@ -1,5 +1,7 @@
 """A model's sources: learned on its own events, kept in its files, used by its lists."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,13 +9,18 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from afterclick.blend import SOURCES
+from afterclick.blend import CONTEXTS, SOURCES, Blend
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import IncompatibleModelError, ModelError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
+from afterclick.holdout import Visit, shown_lists
+from afterclick.listed_reasons import REASONS
+from afterclick.mixtures import Mixture
 from afterclick.models import item_keys, load_model, save_model
-from afterclick.recommender import REASONS, Recommender
+from afterclick.recommendations import Reason, put_in_front
+from afterclick.recommender import Recommender
 from afterclick.settings import Settings
+from afterclick.source_rules import SourceRules
 from afterclick.source_training import add_sources
 from afterclick.training import Training, train
 
@@ -63,7 +70,7 @@ def test_add_sources_gives_the_same_sources_when_rows_come_in_another_order(smal
     assert one
     assert other
     np.testing.assert_array_equal(one.followers, other.followers)
-    np.testing.assert_array_equal(one.blend.weights, other.blend.weights)
+    np.testing.assert_array_equal(one.mixtures.in_visit.blend.weights, other.mixtures.in_visit.blend.weights)
 
 
 def test_add_sources_refuses_when_the_model_does_not_know_an_item(small: Settings) -> None:
@@ -77,7 +84,7 @@ def test_the_learned_blend_relies_on_followers_when_one_thing_leads_to_the_next(
     sources = recommender.model.sources
     assert sources
 
-    weights = dict(zip(SOURCES, sources.blend.weights[-1], strict=True))
+    weights = dict(zip(SOURCES, sources.mixtures.in_visit.blend.weights[-1], strict=True))
 
     assert weights["covisitation"] > 3 * weights["popularity"]
     assert weights["covisitation"] > weights["frequency"]
@@ -131,14 +138,107 @@ def test_a_model_s_sources_are_read_back_as_saved(recommender: Recommender, tmp_
     assert loaded.lists(people, 5) == recommender.lists(people, 5)
     assert loaded.model.sources
     assert recommender.model.sources
-    assert loaded.model.sources.rules == recommender.model.sources.rules
+    assert loaded.model.sources.to_dict() == recommender.model.sources.to_dict()
+
+
+def two_mixtures(recommender: Recommender) -> Recommender:
+    """Return one whose people are listed by their own past when they come back."""
+    sources = recommender.model.sources
+    assert sources
+    weights = np.zeros((len(CONTEXTS), len(SOURCES)))
+    weights[:, SOURCES.index("frequency")] = 1.0
+    mixtures = sources.mixtures._replace(returning=Mixture(Blend(weights), SourceRules()), gap_ms=100)
+    model = replace(recommender.model, sources=replace(sources, mixtures=mixtures))
+    return Recommender(model, recommender.settings)
+
+
+def test_lists_hold_the_one_for_the_next_visit_until_it_is_the_only_one(recommender: Recommender) -> None:
+    both = two_mixtures(recommender)
+    person = history("i11", "i03", "i11")  # the last one at 2 ms
+
+    (here,), (gone,) = both.lists([person], 102), both.lists([person], 103)
+
+    assert here.items[0].item_id == "i12"
+    assert here.later is not None
+    assert [item.item_id for item in here.later[:2]] == ["i11", "i03"]
+    assert here.at(102).items == here.items
+    assert here.at(103).items == gone.items == here.later
+    assert (gone.later, here.later_after_ms) == (None, 102)
+
+
+def test_lists_are_the_same_whoever_else_is_in_the_batch_and_away(recommender: Recommender) -> None:
+    both = two_mixtures(recommender)
+    late = history("i05")
+    late.records["event_ms"] = 900
+    people = [history("i03", "i11"), late, history("elsewhere"), history("i20")]
+
+    together = both.lists(people, 950)
+
+    assert [both.lists([person], 950)[0] for person in people] == together
+    assert [top.later is not None for top in together] == [False, True, False, False]
+    assert [top.source for top in together] == ["fold_in", "fold_in", "popular", "fold_in"]
+
+
+def test_an_anonymous_session_is_a_visit(recommender: Recommender) -> None:
+    top = two_mixtures(recommender).session_list(["i03", "i11"], 10**12)
+
+    assert (top.source, top.items[0].item_id, top.later) == ("session", "i12", None)
+
+
+def test_carriers_are_those_of_the_list_that_is_shown(recommender: Recommender) -> None:
+    both = two_mixtures(recommender)
+    sources = both.model.sources
+    assert sources
+    slow = sources.mixtures._replace(
+        in_visit=replace(sources.mixtures.in_visit, rules=SourceRules(interest_half_life=0.5))
+    )
+    both = Recommender(replace(both.model, sources=replace(sources, mixtures=slow)), both.settings)
+    past = history("i03", "i11", "i20").records
+
+    here, gone = (both.carriers(past, ["i04"], now_ms=now_ms)["i04"] for now_ms in (50, 200))
+
+    assert here != gone
+
+
+def test_what_a_trigger_puts_in_front_is_in_front_of_both_lists(recommender: Recommender) -> None:
+    (top,) = two_mixtures(recommender).lists([history("i03", "i11")], 50)
+
+    found = put_in_front(top, Reason("left carts", "cart_abandonment", ("i25",)))
+
+    assert [found.at(now_ms).items[0].item_id for now_ms in (50, 500)] == ["i25", "i25"]
+    assert len(found.at(500).items) == len(top.at(500).items)
+
+
+def test_judging_shows_what_would_have_been_shown_at_each_moment(recommender: Recommender) -> None:
+    past = history("i11", "i03", "i11")
+    visits = [Visit(past, frozenset(), 50), Visit(past, frozenset(), 500)]
+
+    shown = shown_lists(two_mixtures(recommender), visits)
+
+    assert [top.items[0].item_id for top in shown] == ["i12", "i11"]
+
+
+def test_a_model_from_before_there_were_two_mixtures_lists_everybody_by_its_one(
+    recommender: Recommender, tmp_path: Path
+) -> None:
+    save_model(recommender.model, tmp_path / "v")
+    manifest = json.loads((tmp_path / "v" / "manifest.json").read_text())
+    described = manifest["sources"]
+    del described["returning"], described["visit_gap_ms"], described["rules"]["repeat_trend_power"]
+    del described["blend"]["long"]
+    (tmp_path / "v" / "manifest.json").write_text(json.dumps(manifest))
+
+    loaded = Recommender(load_model(tmp_path / "v"), recommender.settings)
+
+    lists = [loaded.lists([history("i03", "i11")], now_ms)[0] for now_ms in (5, 10**12)]
+    assert lists[0].items == lists[1].items
+    assert lists[0].later is None
+    assert lists[0].items == recommender.lists([history("i03", "i11")], 5)[0].items
 
 
 def test_load_model_refuses_when_a_file_of_the_sources_is_missing_or_wrong(
     recommender: Recommender, tmp_path: Path
 ) -> None:
-    from dataclasses import replace
-
     save_model(recommender.model, tmp_path / "gone")
     (tmp_path / "gone" / "followers.npy").unlink()
     assert recommender.model.sources

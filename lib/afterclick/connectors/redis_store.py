@@ -44,7 +44,10 @@ class ListedItem(msgspec.Struct, frozen=True):
 
 
 class TopList(msgspec.Struct, frozen=True):
-    """One person's list, best first; times in milliseconds since the epoch; `trigger` is the rule that changed it, if any."""
+    """One person's list, best first; times in ms since the epoch; `trigger` is the rule that changed it, if any.
+
+    After `later_after_ms` the visit is over and `later`, if there is one, takes the place of `items`.
+    """
 
     model_version: str
     source: str
@@ -52,6 +55,13 @@ class TopList(msgspec.Struct, frozen=True):
     generated_at_ms: int
     items: list[ListedItem]
     trigger: str | None = None
+    later: list[ListedItem] | None = None
+    later_after_ms: int = 0
+
+    def at(self, now_ms: int) -> "TopList":
+        """Return the list as it is shown at a time."""
+        shown = self.later if self.later and now_ms > self.later_after_ms else self.items
+        return msgspec.structs.replace(self, items=shown, later=None)
 
 
 class Fence(NamedTuple):

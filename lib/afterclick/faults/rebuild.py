@@ -10,10 +10,12 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import redis_store
 from afterclick.connectors.checkpoints import committed_offsets, end_offsets
 from afterclick.connectors.delta_tables import stop_between_batches
+from afterclick.connectors.redis_store import TopList
 from afterclick.errors import LocalStackError
 from afterclick.settings import Settings
 
 _ROUNDING = 1e-4
+Scores = list[tuple[str, float]]
 
 
 def elsewhere(settings: Settings, folder: Path) -> Settings:
@@ -96,7 +98,7 @@ def cached(settings: Settings) -> dict[bytes, Any]:
         if key.startswith(prefix + b"h:"):
             found[key] = redis_store.unpack_history(value).records.tobytes()
         else:
-            found[key] = [(item.item_id, item.score) for item in redis_store.decode_list(value).items]
+            found[key] = _scores_of(redis_store.decode_list(value))
     return found
 
 
@@ -105,9 +107,20 @@ def differences(before: dict[bytes, Any], after: dict[bytes, Any]) -> int:
     return sum(not _is_same(before.get(key), after.get(key)) for key in before.keys() | after.keys())
 
 
+def _scores_of(top: TopList) -> tuple[Scores, Scores]:
+    """Return the list for the next visit and the one of a visit that was not over when the lists were made."""
+    later, current = top.later or top.items, top.items if top.later else []
+    return [(item.item_id, item.score) for item in later], [(item.item_id, item.score) for item in current]
+
+
 def _is_same(one: Any, other: Any) -> bool:
-    if not (isinstance(one, list) and isinstance(other, list)):
+    """Compare values; a visit may have ended between the two, so a list of it may be in one of them only."""
+    if not (isinstance(one, tuple) and isinstance(other, tuple)):
         return bool(one == other)
+    return _is_same_list(one[0], other[0]) and (not one[1] or not other[1] or _is_same_list(one[1], other[1]))
+
+
+def _is_same_list(one: Scores, other: Scores) -> bool:
     names = [[item for item, _ in listed] for listed in (one, other)]
     return names[0] == names[1] and all(abs(a[1] - b[1]) < _ROUNDING for a, b in zip(one, other, strict=True))
 

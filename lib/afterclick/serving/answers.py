@@ -94,13 +94,15 @@ def build_answer(
 
     Parameters
     ----------
+    personal
+        After its person's visit has ended the list for their next one is shown.
     hidden
         What must not be shown; None = `excluded` alone.
     fallback
         Item ids to take where even the popular list does not suffice, best first: the whole catalogue, so that an
         answer is empty only where every item is hidden.
     """
-    top = personal or popular
+    top = personal.at(now_ms) if personal else popular
     chosen = list(_first(n, _candidates(top, popular, fallback), hidden or Hidden(excluded)))
     return Recommendations(
         source=top.source,

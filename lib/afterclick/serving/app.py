@@ -119,7 +119,7 @@ def _add_lists(
             metrics.errors.inc()
             logger.warning("served without the store: %s", error)
             personal, history = None, None
-        popular = reader.popular(personal.model_version if personal else None)
+        popular, now_ms = reader.popular(personal.model_version if personal else None), int(clock().timestamp() * 1000)
         answer = build_answer(
             personal,
             popular,
@@ -127,14 +127,13 @@ def _add_lists(
             hidden=Hidden(_split(exclude), reader.withdrawn, seen_keys(history) if exclude_seen else frozenset()),
             fallback=reader.models.ids_of(popular.model_version),
             explain=explain,
-            now_ms=int(clock().timestamp() * 1000),
+            now_ms=now_ms,
             placement=placement,
         )
         recommender = reader.models.recommender
         if explain and history and recommender and recommender.model.version == answer.model_version:
-            answer = with_carriers(
-                answer, recommender.carriers(history.records, [item.item_id for item in answer.items])
-            )
+            listed = [item.item_id for item in answer.items]
+            answer = with_carriers(answer, recommender.carriers(history.records, listed, now_ms=now_ms))
         metrics.lists.labels(answer.source).inc()
         metrics.seconds.observe(time.perf_counter() - begun)
         return answer
