@@ -18,10 +18,14 @@ from pyspark.sql.types import (
     TimestampType,
 )
 
-from afterclick.blend import CONTEXTS, SOURCES, Blend
+from afterclick.blend import single_source_blend
+from afterclick.event_logs import EventLog, visible_before
+from afterclick.factor_training import FactorTrainer
 from afterclick.mixtures import Mixture, Mixtures
 from afterclick.model_sources import ModelSources
 from afterclick.models import Model
+from afterclick.prequential import Replay
+from afterclick.setting_sections import ModelSettings
 from afterclick.source_rules import SourceRules
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -101,13 +105,23 @@ def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any
     return Model(**(fields | overrides))
 
 
+def make_replay(log: EventLog, **overrides: Any) -> Replay:
+    """Build a replay of a log, event by event, with a small model."""
+    small = ModelSettings(tracking_uri="", artifact_root="", rank=4, iterations=3)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {
+        "log": log,
+        "visible": visible_before(log, batching="event"),
+        "rules": SourceRules(),
+        "repeats": True,
+        "train": FactorTrainer(log, small, threads=1),
+    }
+    return Replay(**(fields | overrides))
+
+
 def make_sources(*, items: int = 5, gap_ms: int = 1_800_000) -> ModelSources:
     """Build the sources of `make_model`: fold-in alone in a visit, what the person had before in the next one."""
     nobody, nothing = np.full((items, 1), -1, np.int32), np.zeros((items, 1), np.float32)
-    fold_in, frequency = (
-        Mixture(Blend(np.tile(np.eye(len(SOURCES))[SOURCES.index(name)], (len(CONTEXTS), 1))), SourceRules())
-        for name in ("fold_in", "frequency")
-    )
+    fold_in, frequency = (Mixture(single_source_blend(name), SourceRules()) for name in ("fold_in", "frequency"))
     mixtures = Mixtures(fold_in, frequency, gap_ms)
     return ModelSources(nobody, nothing, np.zeros(items), np.zeros(items), mixtures)
 

@@ -89,13 +89,8 @@ def visits_since(interactions: pa.Table, since_ms: int, *, most: int, length: in
 
 def judge(recommender: Recommender, visits: Sequence[Visit], *, n: int) -> Hits:
     """Return how the lists that the recommender makes of the histories fare."""
-    return judge_lists(shown_lists(recommender, visits), visits, n=n)
-
-
-def shown_lists(recommender: Recommender, visits: Sequence[Visit]) -> list[TopList]:
-    """Return what would have been shown at each visit's moment."""
-    lists = recommender.lists([visit.history for visit in visits], 0) if visits else []
-    return [top.at(visit.at_ms) for top, visit in zip(lists, visits, strict=True)]
+    lists = recommender.lists_at([visit.history for visit in visits], [visit.at_ms for visit in visits])
+    return judge_lists(lists, visits, n=n)
 
 
 def judge_lists(lists: Sequence[TopList], visits: Sequence[Visit], *, n: int) -> Hits:

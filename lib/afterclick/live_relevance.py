@@ -12,7 +12,7 @@ from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.model_changes import list_changes
 from afterclick.connectors.version_pointer import VersionPointer
 from afterclick.histories import EVENT_TYPE_CODES
-from afterclick.holdout import Hits, Visit, judge_lists, shown_lists
+from afterclick.holdout import Hits, Visit, judge_lists
 from afterclick.models import item_keys
 from afterclick.relevance_rules import judge_champion, popularity_shift, population_stability, sequential_evidence
 from afterclick.served_model import read_recommender
@@ -118,7 +118,7 @@ def note_drift(client: MlflowClient, settings: Settings, found: Sequence[Measure
 def _measure(settings: Settings, role: str, version: str, visits: Sequence[Visit]) -> Measurement:
     recommender = read_recommender(settings, version)
     size = settings.promotion.list_length
-    lists = shown_lists(recommender, visits)
+    lists = recommender.lists_at([visit.history for visit in visits], [visit.at_ms for visit in visits])
     shown = {item.item_id for top in lists for item in top.items[:size]}
     fallbacks = sum(top.source == "popular" for top in lists) / max(1, len(lists))
     hits = judge_lists(lists, visits, n=size)

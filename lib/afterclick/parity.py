@@ -128,9 +128,8 @@ def _places(pair: Pair, cases: Sequence[_Case]) -> tuple[npt.NDArray[np.int64], 
 
 
 def _listed(recommender: Recommender, cases: Sequence[_Case], n: int) -> list[npt.NDArray[np.uint64]]:
-    lists = recommender.lists([StoredHistory(case.records) for case in cases], 0)
-    shown = [top.at(case.last_ms) for top, case in zip(lists, cases, strict=True)]
-    return [item_keys([item.item_id for item in top.items[:n]]) for top in shown]
+    lists = recommender.lists_at([StoredHistory(case.records) for case in cases], [case.last_ms for case in cases])
+    return [item_keys([item.item_id for item in top.items[:n]]) for top in lists]
 
 
 def _fold_in_scores(recommender: Recommender, cases: Sequence[_Case]) -> npt.NDArray[np.float64]:

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import CONTEXTS, SOURCES, Blend, Evidence, blend_scores, contexts_of
+from afterclick.blend import Evidence, blend_scores, contexts_of, single_source_blend
 from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
 from afterclick.covisitation import DEPTH, score_followers
 from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
@@ -31,9 +31,7 @@ from afterclick.sequences import (
 from afterclick.setting_sections import RecommendationSettings
 from afterclick.source_rules import SourceRules
 
-_ALONE = Mixture(
-    Blend(np.tile(np.eye(len(SOURCES))[SOURCES.index("fold_in")], (len(CONTEXTS), 1))), SourceRules(math.inf)
-)
+_ALONE = Mixture(single_source_blend("fold_in"), SourceRules(math.inf))
 _FOLD_IN_ALONE = Mixtures(_ALONE, _ALONE)
 
 
@@ -108,6 +106,11 @@ class Recommender:
                 top = msgspec.structs.replace(top, later=returning, later_after_ms=end + mixtures.gap_ms)
             found.append(top)
         return found
+
+    def lists_at(self, histories: Sequence[StoredHistory], moments: Sequence[int]) -> list[TopList]:
+        """Return each person's list as it would have been shown at a moment of their own, in ms since the epoch."""
+        lists = self.lists(histories, 0) if histories else []
+        return [top.at(at_ms) for top, at_ms in zip(lists, moments, strict=True)]
 
     def session_list(self, item_ids: Sequence[str], now_ms: int) -> TopList:
         """Return the list of an anonymous session, its items oldest first; the popular one where none is known."""

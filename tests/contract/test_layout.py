@@ -30,6 +30,7 @@ COVERED_BY = {
     "trigger_conditions": "test_trigger_file",
     "activity_rules": "test_trigger_rules",
     "session_repair": "test_repair_sessions",
+    "repaired_sessions": "test_repair_sessions",
     "session_changes": "test_build_sessions",
     "session_effects": "test_build_sessions",
     "session_store": "test_build_sessions",

@@ -3,7 +3,6 @@
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,15 +16,12 @@ from afterclick.cli import app
 from afterclick.evaluated_lists import measure_lists
 from afterclick.evaluated_ranks import MODELS, figures_of_ranks, table_by_history
 from afterclick.event_logs import Batching, EventLog, read_events, visible_before
-from afterclick.factor_training import FactorTrainer
 from afterclick.mixtures import Mixture, Mixtures
 from afterclick.parallel_replay import cut_days, replay_parallel
-from afterclick.prequential import Replay, midnights, replay_ranks
+from afterclick.prequential import midnights, replay_ranks
 from afterclick.sequences import Cells
-from afterclick.setting_sections import ModelSettings
 from afterclick.source_rules import SourceRules
-
-SMALL = ModelSettings(tracking_uri="", artifact_root="", rank=4, iterations=3)  # type: ignore[arg-type]
+from builders import make_replay
 
 
 def walk(events: int = 900, people: int = 30, items: int = 25, seed: int = 0) -> pa.Table:
@@ -59,17 +55,6 @@ def without_trend() -> Mixtures:
 def by_default() -> Mixtures:
     mixture = Mixture(default_blend(), SourceRules())
     return Mixtures(mixture, mixture)
-
-
-def replay_of(log: EventLog, **changed: Any) -> Replay:
-    fields: dict[str, Any] = {
-        "log": log,
-        "visible": visible_before(log, batching="event"),
-        "rules": SourceRules(),
-        "repeats": True,
-        "train": FactorTrainer(log, SMALL, threads=1),
-    }
-    return Replay(**(fields | changed))
 
 
 def test_list_figures_are_those_of_trec_eval() -> None:
@@ -122,7 +107,7 @@ def test_table_by_history_has_a_row_for_every_range_that_occurs() -> None:
 
 def test_a_replay_in_blocks_ranks_as_one_event_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     log = log_of(walk(400))
-    replay, days = replay_of(log), midnights(log, 200, 400)
+    replay, days = make_replay(log), midnights(log, 200, 400)
     in_blocks = replay_ranks(replay, days, without_trend())
     monkeypatch.setattr("afterclick.prequential.blocks", lambda _, events: events[:, None])
 
@@ -145,7 +130,7 @@ def test_a_replay_does_not_look_ahead() -> None:
         for one in (table, mixed):
             log = log_of(one)
             visible = visible_before(log, batching=batching)
-            ranks = replay_ranks(replay_of(log, visible=visible), midnights(log, 200, same), without_trend())
+            ranks = replay_ranks(make_replay(log, visible=visible), midnights(log, 200, same), without_trend())
             found.append(ranks.by_model)
         for name in MODELS:
             np.testing.assert_allclose(found[0][name], found[1][name], err_msg=name)
@@ -156,15 +141,15 @@ def test_a_lag_hides_the_step_before_and_costs_the_live_sources() -> None:
     days = midnights(log, 450, 900)
     late = visible_before(log, batching="event", visible_after_ms=86_400_000)
 
-    now = replay_ranks(replay_of(log), days, by_default()).by_model["covisitation"]
-    later = replay_ranks(replay_of(log, visible=late), days, by_default()).by_model["covisitation"]
+    now = replay_ranks(make_replay(log), days, by_default()).by_model["covisitation"]
+    later = replay_ranks(make_replay(log, visible=late), days, by_default()).by_model["covisitation"]
 
     assert (now == 0).mean() > 2 * (later == 0).mean()
 
 
 def test_several_processes_share_the_days_and_find_the_same_sequence_of_events() -> None:
     log = log_of(walk(300))
-    replay, days = replay_of(log), midnights(log, 100, 300)
+    replay, days = make_replay(log), midnights(log, 100, 300)
     ticks: list[int] = []
 
     alone = replay_parallel(replay, days, by_default(), workers=1, tick=lambda _: None)

@@ -7,15 +7,11 @@ import pyarrow as pa
 import pytest
 
 from afterclick.blend import SOURCES
-from afterclick.event_logs import EventLog, read_events, visible_before
-from afterclick.factor_training import FactorTrainer
+from afterclick.event_logs import EventLog, read_events
 from afterclick.mixture_training import learn_mixtures, next_events, visits
 from afterclick.mixtures import GAP_MS
-from afterclick.prequential import Replay
-from afterclick.setting_sections import ModelSettings
-from afterclick.source_rules import SourceRules
+from builders import make_replay
 
-SMALL = ModelSettings(tracking_uri="", artifact_root="", rank=4, iterations=3)  # type: ignore[arg-type]
 DAY = 86_400_000
 
 
@@ -38,22 +34,10 @@ def shopping(people: int = 40, days: int = 30) -> EventLog:
     return log_of(rows)
 
 
-def replay_of(log: EventLog, **changed: Any) -> Replay:
-    fields: dict[str, Any] = {
-        "log": log,
-        "visible": visible_before(log, batching="event"),
-        "rules": SourceRules(),
-        "repeats": True,
-        "train": FactorTrainer(log, SMALL, threads=1),
-        "is_live": False,
-    }
-    return Replay(**(fields | changed))
-
-
 def test_who_comes_back_is_listed_by_their_past_and_who_is_here_by_the_last_item() -> None:
     log = shopping()
 
-    mixtures = learn_mixtures(replay_of(log), int(len(log) * 0.8), len(log))
+    mixtures = learn_mixtures(make_replay(log, is_live=False), int(len(log) * 0.8), len(log))
 
     weights = [dict(zip(SOURCES, one.blend.weights[3], strict=True)) for one in (mixtures.in_visit, mixtures.returning)]
     assert weights[0]["covisitation"] / max(weights[0]["frequency"], 1e-9) > 20
@@ -75,7 +59,7 @@ def test_visits_want_all_that_was_chosen_up_to_the_end_and_only_of_people_who_ha
         ]
     )
 
-    found = visits(replay_of(log), 1, 6)
+    found = visits(make_replay(log, is_live=False), 1, 6)
 
     assert found.events.tolist() == [1]
     assert [str(log.item_ids[item]) for item in found.wanted.items] == ["b", "c", "e"]
@@ -84,7 +68,7 @@ def test_visits_want_all_that_was_chosen_up_to_the_end_and_only_of_people_who_ha
 def test_next_events_are_those_within_the_gap_and_the_first_ones_of_new_people() -> None:
     log = log_of([("ada", "a", 0), ("ada", "b", GAP_MS), ("bob", "c", GAP_MS), ("ada", "d", 2 * GAP_MS + 1)])
 
-    found = next_events(replay_of(log), 1, 4)
+    found = next_events(make_replay(log, is_live=False), 1, 4)
 
     assert found.events.tolist() == [1, 2]
     assert found.wanted.people.tolist() == [0, 1]
@@ -96,7 +80,7 @@ def test_one_mixture_serves_for_both_when_nobody_comes_back(repeats: bool) -> No
     rows = [(f"u{n // 10}", f"i{draw.integers(0, 30)}", n * 1000) for n in range(1500)]
     log = log_of(rows)
 
-    mixtures = learn_mixtures(replay_of(log, repeats=repeats), 1000, 1500)
+    mixtures = learn_mixtures(make_replay(log, repeats=repeats, is_live=False), 1000, 1500)
 
     assert not mixtures.differ
 
@@ -106,8 +90,8 @@ def test_what_comes_after_the_held_out_events_changes_nothing_learned() -> None:
     cut = int(len(log) * 0.8)
     begin = int(cut * 0.8)
 
-    whole = learn_mixtures(replay_of(log), begin, cut)
-    alone = learn_mixtures(replay_of(log.only(np.arange(len(log)) < cut)), begin, cut)
+    whole = learn_mixtures(make_replay(log, is_live=False), begin, cut)
+    alone = learn_mixtures(make_replay(log.only(np.arange(len(log)) < cut), is_live=False), begin, cut)
 
     for one, other in zip(whole[:2], alone[:2], strict=True):
         np.testing.assert_allclose(one.blend.weights, other.blend.weights)

@@ -13,7 +13,6 @@ from afterclick.blend import CONTEXTS, SOURCES, Blend
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import IncompatibleModelError, ModelError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.holdout import Visit, shown_lists
 from afterclick.listed_reasons import REASONS
 from afterclick.mixtures import Mixture
 from afterclick.models import item_keys, load_model, save_model
@@ -211,9 +210,8 @@ def test_what_a_trigger_puts_in_front_is_in_front_of_both_lists(recommender: Rec
 
 def test_judging_shows_what_would_have_been_shown_at_each_moment(recommender: Recommender) -> None:
     past = history("i11", "i03", "i11")
-    visits = [Visit(past, frozenset(), 50), Visit(past, frozenset(), 500)]
 
-    shown = shown_lists(two_mixtures(recommender), visits)
+    shown = two_mixtures(recommender).lists_at([past, past], [50, 500])
 
     assert [top.items[0].item_id for top in shown] == ["i12", "i11"]
 

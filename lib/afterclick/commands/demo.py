@@ -101,7 +101,7 @@ def _start_servers(
     from afterclick.settings import load_settings
 
     _compile_quickly()
-    announce("starting Kafka and Valkey on loopback, reading Complete Journey (transactions of 1,200 households)")
+    announce("starting Kafka and Valkey on loopback, reading Complete Journey (simulated transactions)")
     stack.callback(stop_stack, folder)
     with ThreadPoolExecutor(1) as beside:
         started = beside.submit(start_stack, folder)
