@@ -69,8 +69,8 @@ validate-deploy: setup ## bundle and Kubernetes manifests by the vendors' own sc
 	$(PY) -m uv pip install --quiet --no-deps --target .venv/deploy kubernetes-validate==1.37.0 importlib-resources==7.1.0 databricks-bundles==1.22.1
 	PYTHONPATH=.venv/deploy $(PYTEST) tests/contract/test_deploy.py $(ARGS)
 
-bench: setup ## one benchmark; NAME=freshness
-	.venv/bin/afterclick bench $(or $(NAME),freshness) --json
+bench: setup ## all benchmarks, into benchmarks/last.json and the table of benchmarks/README.md; NAME=freshness for one
+	.venv/bin/afterclick bench $(or $(NAME),all --into benchmarks) --json $(ARGS)
 
 quality: setup ## docs/quality.md anew; DATA=folder with the public data sets
 	.venv/bin/python scripts/quality_report.py $(DATA)

@@ -14,6 +14,8 @@ _FOR_SPARK = {
     "PYSPARK_PYTHON": sys.executable,
     "PYSPARK_DRIVER_PYTHON": sys.executable,
     "OPENBLAS_NUM_THREADS": "1",  # one Python worker per core already
+    # Spark puts our frames together, column by column; what pandas says of empty columns is for Spark to read.
+    "PYTHONWARNINGS": "ignore::FutureWarning:pyspark.sql.pandas.serializers",
     "SPARK_LOCAL_IP": "127.0.0.1",  # a worker's and the driver's sockets stay on loopback; a cluster sets its own
 }
 

@@ -33,7 +33,9 @@ BATCH_SIZE = 10
 """Events in one post."""
 
 
-def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
+def measure(
+    settings: Settings, *, rate: float, seconds: float, announce: demo.Announce, quick: bool = False
+) -> dict[str, Any]:
     """Run the whole path at `rate` events a second for `seconds`, then the floor.
 
     Returns

@@ -1,83 +1,61 @@
 """``afterclick bench``."""
 
 import json
-import os
-import platform
-import tempfile
 import time
-from enum import StrEnum
-from importlib import metadata
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
-
-class Benchmark(StrEnum):
-    """What can be measured."""
-
-    FRESHNESS = "freshness"
-    OPEN_SESSIONS = "open-sessions"
-    FOLD_IN = "fold-in"
-    RANK = "rank"
-    RETRAIN = "retrain"
+ALL = "all"
 
 
 def bench(
-    name: Annotated[Benchmark, typer.Argument(help="What to measure.")],
-    rate: Annotated[float, typer.Option(help="Events per second.", min=1)] = 500,
-    seconds: Annotated[float, typer.Option(help="How long to measure.", min=1)] = 60,
+    *,
+    name: Annotated[str, typer.Argument(help="What to measure; `all` for everything, `list` for the names.")],
+    rate: Annotated[float, typer.Option(help="freshness: events per second.", min=1)] = 500,
+    seconds: Annotated[float, typer.Option(help="freshness: how long to measure.", min=1)] = 60,
+    quick: Annotated[bool, typer.Option(help="Small sizes: shows that it runs, the figures say nothing.")] = False,
+    into: Annotated[
+        Path | None, typer.Option(help="With `all`: folder for last.json and the table in README.md.", file_okay=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """Measure a promise on this machine, with its baseline in the same run.
 
     Example: afterclick bench freshness --rate 500 --seconds 60 --json
     """
-    console = Console(stderr=True)
-    begun = time.monotonic()
+    from afterclick.benchmarks import suite
+
+    if name == "list":
+        typer.echo("\n".join(suite.BENCHMARKS))
+        return
+    if name != ALL and name not in suite.BENCHMARKS:
+        told = f"there is no benchmark {name!r}; there are {', '.join(suite.BENCHMARKS)} and {ALL}"
+        raise typer.BadParameter(told, param_hint="NAME")
+    options = suite.Options(quick, rate, seconds)
+    announce = _announcer()
+    figures = suite.measure_all(options, announce) if name == ALL else suite.measure(name, options, announce)
+    if into and name == ALL:
+        _write(into, figures)
+    typer.echo(json.dumps(figures, indent=None if as_json else 2))
+
+
+def _announcer() -> Any:
+    console, begun = Console(stderr=True), time.monotonic()
 
     def announce(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
 
-    if name is Benchmark.FRESHNESS:
-        with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
-            figures = _measure(Path(folder), rate, seconds, announce)
-    else:
-        figures = _measure_rules(name, announce)
-    figures = {"name": name.value, **figures, **_machine()}
-    typer.echo(json.dumps(figures, indent=None if as_json else 2))
+    return announce
 
 
-def _measure_rules(name: Benchmark, announce: Any) -> dict[str, Any]:
-    from afterclick.benchmarks import fold_in, open_sessions, rank, retrain
-    from afterclick.settings import load_ranking_settings
+def _write(folder: Path, figures: dict[str, Any]) -> None:
+    from afterclick.benchmarks.suite import write_table
 
-    if name is Benchmark.RETRAIN:
-        return retrain.measure(load_ranking_settings("local")[0], announce=announce)
-    measured: dict[Benchmark, Any] = {
-        Benchmark.OPEN_SESSIONS: open_sessions,
-        Benchmark.FOLD_IN: fold_in,
-        Benchmark.RANK: rank,
-    }
-    return dict(measured[name].measure(announce=announce))
-
-
-def _machine() -> dict[str, Any]:
-    packages = ("numpy", "implicit", "pyspark")
-    return {
-        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "versions": {package: metadata.version(package) for package in packages},
-    }
-
-
-def _measure(folder: Path, rate: float, seconds: float, announce: Any) -> dict[str, Any]:
-    from afterclick.benchmarks import freshness
-    from afterclick.local.stack import local_settings, start_stack, stop_stack
-
-    announce("starting Kafka and Valkey on loopback")
-    try:
-        start_stack(folder)
-        return freshness.measure(local_settings(folder), rate=rate, seconds=seconds, announce=announce)
-    finally:
-        stop_stack(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "last.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if (folder / "README.md").exists():
+        write_table(folder / "README.md", figures, f"{datetime.now(UTC):%Y-%m-%d}")

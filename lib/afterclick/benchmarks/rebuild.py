@@ -1,0 +1,91 @@
+"""People a second whose histories and lists are written anew from the tables, against reading and writing alone.
+
+The baseline reads the same rows from Delta, spreads them as the warming does, and sets two keys a person by pipelines, with
+as many bytes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import SparkSession
+
+from afterclick.connectors import redis_store
+from afterclick.connectors.accepted_events import read_accepted
+from afterclick.histories import RECORD
+from afterclick.interactions import select_interactions
+from afterclick.local import complete_journey
+from afterclick.local.demo import demo_session, prepare
+from afterclick.settings import Settings
+
+_LIST_BYTES = 7_800
+"""Of both lists of 50 of a person in a visit, measured (docs/decisions/0039-visits.md)."""
+_PIPELINE = 500
+_QUICK_HOUSEHOLDS = 200
+
+
+def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
+    """Return people a second of both, in turns."""
+    lines = complete_journey.read_lines()
+    if quick:
+        lines = lines[lines["subject_id"].isin(lines["subject_id"].unique()[:_QUICK_HOUSEHOLDS])]
+    runs = 1 if quick else 3
+    with demo_session(settings) as spark:
+        prepare(spark, settings, lines, announce)
+        store = redis_store.connect(settings.redis)
+        version = store.served_version() or ""
+        times, people = [], 0
+        for number in range(runs + 1):
+            announce(f"run {number} of {runs}")
+            begun = time.perf_counter()
+            people = _warm(spark, settings, version)
+            between = time.perf_counter()
+            _copy(spark, settings)
+            times.append((between - begun, time.perf_counter() - between))
+    counted = times[1:]
+    mine, plain = (statistics.median(column) for column in zip(*counted, strict=True))
+    return {
+        "measured": round(people / mine),
+        "baseline": round(people / plain),
+        "ratio": round(statistics.median(theirs / own for own, theirs in counted), 3),
+        "runs": runs,
+        "people": people,
+    }
+
+
+def _warm(spark: SparkSession, settings: Settings, version: str) -> int:
+    from jobs import warm_cache  # noqa: PLC0415 - jobs import connectors, we sit above
+
+    redis_store.connect(settings.redis).client.delete(f"{settings.redis.prefix}warmed:{version}")
+    return warm_cache.write_lists(spark, settings, version)
+
+
+def _copy(spark: SparkSession, settings: Settings) -> None:
+    from jobs import warm_cache  # noqa: PLC0415
+
+    def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        collected = list(batches)
+        if collected:
+            yield _set_all(settings, pa.Table.from_batches(collected))
+
+    recent = warm_cache.keep_recent(
+        select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length
+    )
+    parts = settings.recommendations.warm_parts
+    recent.repartition(parts, "subject_id").mapInArrow(write, "people bigint").toArrow()
+
+
+def _set_all(settings: Settings, rows: pa.Table) -> pa.RecordBatch:
+    client = redis_store.connect(settings.redis).client
+    people, counts = np.unique(rows["subject_id"].to_numpy(zero_copy_only=False), return_counts=True)
+    pipeline = client.pipeline(transaction=False)
+    for number, (person, count) in enumerate(zip(people, counts, strict=True), start=1):
+        pipeline.set(f"floor:h:{person}", bytes(int(count) * RECORD.itemsize))
+        pipeline.set(f"floor:r:{person}", bytes(_LIST_BYTES))
+        if number % _PIPELINE == 0:
+            pipeline.execute()
+    pipeline.execute()
+    return pa.RecordBatch.from_pydict({"people": [len(people)]})

@@ -1,0 +1,160 @@
+"""All benchmarks by name, run alone or one after the other, and the table of their last figures."""
+
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from afterclick.settings import Settings, load_ranking_settings
+
+Announce = Callable[[str], None]
+_MARKS = ("<!-- last figures -->", "<!-- end -->")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to measure; `quick` is for a look whether all benchmarks run: its figures say nothing."""
+
+    quick: bool = False
+    rate: float = 500
+    seconds: float = 60
+
+
+def _on_stack(module: str) -> Callable[[Options, Announce], dict[str, Any]]:
+    """Return the measurement of a module that needs Kafka and Valkey; each has its own, empty ones."""
+
+    def measure(options: Options, announce: Announce) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
+            return _with_stack(Path(folder), lambda settings: _measured(module, settings, options, announce), announce)
+
+    return measure
+
+
+def _measured(module: str, settings: Settings, options: Options, announce: Announce) -> dict[str, Any]:
+    return dict(
+        import_module(f"afterclick.benchmarks.{module}").measure(settings, announce=announce, quick=options.quick)
+    )
+
+
+def _with_stack(folder: Path, measure: Callable[[Settings], dict[str, Any]], announce: Announce) -> dict[str, Any]:
+    from afterclick.local.stack import local_settings, start_stack, stop_stack  # noqa: PLC0415 - the rules need no Kafka
+
+    announce("starting Kafka and Valkey on loopback")
+    try:
+        start_stack(folder)
+        return measure(local_settings(folder))
+    finally:
+        stop_stack(folder)
+
+
+def _freshness(options: Options, announce: Announce) -> dict[str, Any]:
+    from afterclick.benchmarks import freshness  # noqa: PLC0415
+
+    seconds = 10 if options.quick else options.seconds
+    with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
+        return _with_stack(
+            Path(folder),
+            lambda settings: freshness.measure(
+                settings, rate=options.rate, seconds=seconds, announce=announce, quick=options.quick
+            ),
+            announce,
+        )
+
+
+def _rules(module: str, **small: Any) -> Callable[[Options, Announce], dict[str, Any]]:
+    """Return the measurement of a module without servers; `small` are its arguments for a quick look."""
+
+    def measure(options: Options, announce: Announce) -> dict[str, Any]:
+        arguments = small if options.quick else {}
+        return dict(import_module(f"afterclick.benchmarks.{module}").measure(announce=announce, **arguments))
+
+    return measure
+
+
+def _retrain(options: Options, announce: Announce) -> dict[str, Any]:
+    from afterclick.benchmarks import retrain  # noqa: PLC0415
+
+    settings, runs = load_ranking_settings("local")[0], 1 if options.quick else 5
+    return retrain.measure(settings, announce=announce, runs=runs)
+
+
+BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
+    "start-up": _rules("start_up", quick=True),
+    "fold-in": _rules("fold_in", ranks=(8,), most=20, runs=1),
+    "rank": _rules("rank", catalogues=(4_000,), runs=1),
+    "retrain": _retrain,
+    "open-sessions": _rules("open_sessions", sessions=10_000, batch=1_000, runs=1),
+    "memory": _on_stack("memory"),
+    "serving": _on_stack("serving"),
+    "collector": _on_stack("collector"),
+    "overload": _on_stack("overload"),
+    "sessions": _on_stack("sessions"),
+    "ingest": _on_stack("ingest"),
+    "growth": _on_stack("growth"),
+    "rebuild": _on_stack("rebuild"),
+    "freshness": _freshness,
+}
+REACH: dict[str, float] = {
+    "fold-in": 3,
+    "rank": 1,
+    "retrain": 0.9,
+    "memory": 1,
+    "serving": 0.8,
+    "collector": 0.7,
+    "sessions": 1.1,
+    "ingest": 0.8,
+    "growth": 1,
+    "rebuild": 0.5,
+}
+"""Ratio to reach by benchmark; freshness, overload and start-up have goals of other kinds (benchmarks/README.md)."""
+
+
+def measure(name: str, options: Options, announce: Announce) -> dict[str, Any]:
+    """Return the figures of one benchmark, with machine and versions."""
+    begun = time.monotonic()
+    figures = BENCHMARKS[name](options, announce)
+    return {"name": name, **figures, "took_s": round(time.monotonic() - begun), **_machine()}
+
+
+def measure_all(options: Options, announce: Announce) -> dict[str, Any]:
+    """Return the figures of all benchmarks, one after the other."""
+    begun = time.monotonic()
+    found = {}
+    for number, name in enumerate(BENCHMARKS, start=1):
+        announce(f"{name} ({number} of {len(BENCHMARKS)})")
+        found[name] = measure(name, options, announce)
+    return {"name": "all", "took_s": round(time.monotonic() - begun), "benchmarks": found, **_machine()}
+
+
+def write_table(readme: Path, figures: dict[str, Any], day: str) -> None:
+    """Put the table of all figures between the marks of a page."""
+    before, _, rest = readme.read_text(encoding="utf-8").partition(_MARKS[0])
+    _, _, after = rest.partition(_MARKS[1])
+    told = f"`make bench`, {day}, {figures['machine']}, {figures['took_s']} s in all:"
+    head = "| bench | measured | baseline | ratio | to reach |\n| --- | --- | --- | --- | --- |"
+    rows = [_row(name, one) for name, one in figures["benchmarks"].items()]
+    table = "\n".join([_MARKS[0], told, "", head, *rows, _MARKS[1]])
+    readme.write_text(before + table + after, encoding="utf-8")
+
+
+def _row(name: str, figures: dict[str, Any]) -> str:
+    if name == "freshness":
+        measured = f"{figures['p50']} / {figures['p99']} ms"
+        floor = f"{figures['floor']['p50']} / {figures['floor']['p99']} ms"
+        return f"| {name} | {measured} | {floor} | {figures['floor']['p50'] / figures['p50']:.2f} | 200 / 500 ms |"
+    reach, ratio = REACH.get(name), figures.get("ratio")
+    verdict = "" if reach is None or ratio is None else f"{reach:g}{'' if ratio >= reach else ', **missed**'}"
+    return f"| {name} | {figures.get('measured', '')} | {figures.get('baseline', '')} | {ratio} | {verdict} |"
+
+
+def _machine() -> dict[str, Any]:
+    packages = ("numpy", "implicit", "pyspark")
+    return {
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "versions": {package: metadata.version(package) for package in packages},
+    }
