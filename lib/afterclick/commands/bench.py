@@ -18,6 +18,8 @@ class Benchmark(StrEnum):
     """What can be measured."""
 
     FRESHNESS = "freshness"
+    SKEW = "skew"
+    TRIGGERS = "triggers"
     OPEN_SESSIONS = "open-sessions"
     FOLD_IN = "fold-in"
     RANK = "rank"
@@ -40,9 +42,9 @@ def bench(
     def announce(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
 
-    if name is Benchmark.FRESHNESS:
+    if name in {Benchmark.FRESHNESS, Benchmark.SKEW, Benchmark.TRIGGERS}:
         with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
-            figures = _measure(Path(folder), rate, seconds, announce)
+            figures = _measure_path(name, Path(folder), rate, seconds, announce)
     else:
         figures = _measure_rules(name, announce)
     figures = {"name": name.value, **figures, **_machine()}
@@ -71,13 +73,18 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _measure(folder: Path, rate: float, seconds: float, announce: Any) -> dict[str, Any]:
-    from afterclick.benchmarks import freshness
+def _measure_path(name: Benchmark, folder: Path, rate: float, seconds: float, announce: Any) -> dict[str, Any]:
+    from afterclick.benchmarks import freshness, skew, triggers
     from afterclick.local.stack import local_settings, start_stack, stop_stack
 
+    measured: dict[Benchmark, Any] = {
+        Benchmark.FRESHNESS: freshness,
+        Benchmark.SKEW: skew,
+        Benchmark.TRIGGERS: triggers,
+    }
     announce("starting Kafka and Valkey on loopback")
     try:
         start_stack(folder)
-        return freshness.measure(local_settings(folder), rate=rate, seconds=seconds, announce=announce)
+        return dict(measured[name].measure(local_settings(folder), rate=rate, seconds=seconds, announce=announce))
     finally:
         stop_stack(folder)
