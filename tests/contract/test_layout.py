@@ -122,6 +122,7 @@ COVERED_BY = {
 COVERED_BY |= dict.fromkeys(
     ("client", "compaction", "joins", "keeper", "rebuild", "run", "totals", "verdict", "watcher"), "test_faults"
 ) | {"poison": "test_load", "rank": "test_interleaved", "retrain": "test_interleaved", "shoppers": "test_interleaved"}
+COVERED_BY["whole_path"] = "test_skew"
 # tests/clients holds other people's packages.
 TEST_FILES = [path for path in Path("tests").rglob("test_*.py") if "clients" not in path.parts]
 TESTS = {path.stem.removeprefix("test_") for path in TEST_FILES}

@@ -6,10 +6,10 @@ the clock that decides triggers is the events'.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 import httpx
@@ -52,33 +52,34 @@ class Leaver:
 
 @dataclass
 class Watch:
-    """Looks at the lists of people whose deadline has passed until they show the reason; times since the epoch."""
+    """Whose lists to look at once their deadline has passed, and when they showed the reason; times since the epoch."""
 
-    api: httpx.AsyncClient
     left: list[Leaver] = field(default_factory=list)
     seen_at: dict[str, float] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
     """Whose list had changed before anybody looked."""
     wrong: int = 0
     """Lists with the reason, but another item in front than the one left."""
+    watched: dict[str, Leaver] = field(default_factory=dict)
+    """Whose list was looked at and did not show the reason yet."""
 
-    async def look(self, watched: dict[str, Leaver]) -> dict[str, Leaver]:
-        """Look once at up to `_WATCHED` people and return those still to be looked at."""
-        now = time.time()
-        due = [one for one in self.left if one.at + AFTER_SECONDS <= now and one.user_id not in self.done()]
-        people = watched | {one.user_id: one for one in due if one.user_id not in watched}
-        chosen = dict(list(people.items())[:_WATCHED])
-        if not chosen:
-            return {}
-        answers = (await self.api.post("/v1/recommendations/batch", json={"users": list(chosen), "n": 1})).json()
+    def choose(self, now: float) -> dict[str, Leaver]:
+        """Return up to `_WATCHED` people to look at: those looked at before, then the earliest."""
+        due = {
+            one.user_id: one for one in self.left if one.at + AFTER_SECONDS <= now and one.user_id not in self.done()
+        }
+        return dict(islice((self.watched | due).items(), _WATCHED))
+
+    def take(self, answers: Mapping[str, Any], chosen: dict[str, Leaver], now: float) -> None:
+        """Take the API's answers about those who were chosen."""
         shown = {user_id: answer["items"] for user_id, answer in answers.items() if answer["trigger"] == RULE}
         for user_id, items in shown.items():
-            if user_id in watched:
-                self.seen_at[user_id] = time.time()
+            if user_id in self.watched:
+                self.seen_at[user_id] = now
             else:
                 self.missed.add(user_id)
             self.wrong += items[0]["item_id"] != chosen[user_id].message["properties"]["product_id"]
-        return {user_id: one for user_id, one in chosen.items() if user_id not in shown}
+        self.watched = {user_id: one for user_id, one in chosen.items() if user_id not in shown}
 
     def done(self) -> set[str]:
         """Return whose list shows the reason."""
@@ -133,15 +134,15 @@ async def _send(settings: Settings, path: RunningPath, rate: float, seconds: flo
     plan = demo.DemoPlan(events=events, rate=rate, mischief=Mischief(0, 0, 0))
     messages = demo.planned_messages(path.baskets, plan, now=datetime.now(UTC))
     carts = {message["userId"]: message for message in messages if message["event"] == "Product Added"}
-    leavers = dict(list(carts.items())[:leaving])
+    leavers = dict(islice(carts.items(), leaving))
     others = (message for message in messages if message["userId"] not in leavers)
     is_over = asyncio.Event()
     announce(f"sending {rate:g}/s; one cart a second is left, {WARM_UP_SECONDS} + {seconds:g} s")
     async with open_clients(settings) as clients:
-        watch = Watch(clients.to_api)
+        watch = Watch()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(clients.send(takewhile(lambda _: not is_over.is_set(), _stamped(others)), rate=rate))
-            tasks.create_task(_keep_looking(watch, is_over))
+            tasks.create_task(_keep_looking(watch, clients.to_api, is_over))
             await _leave_carts(clients, watch, leavers.values())
             announce("waiting for the last deadlines")
             await _wait_until_seen(watch, waiting)
@@ -159,10 +160,11 @@ async def _leave_carts(clients: Clients, watch: Watch, carts: Iterable[Message])
         watch.left.append(Leaver(cart, at, counts=number >= WARM_UP_SECONDS))
 
 
-async def _keep_looking(watch: Watch, is_over: asyncio.Event) -> None:
-    watched: dict[str, Leaver] = {}
+async def _keep_looking(watch: Watch, api: httpx.AsyncClient, is_over: asyncio.Event) -> None:
     while not is_over.is_set():
-        watched = await watch.look(watched)
+        if chosen := watch.choose(time.time()):
+            answers = (await api.post("/v1/recommendations/batch", json={"users": list(chosen), "n": 1})).json()
+            watch.take(answers, chosen, time.time())
         await asyncio.sleep(POLL_SECONDS)
 
 
