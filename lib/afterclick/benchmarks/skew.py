@@ -26,6 +26,7 @@ from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.local import demo
+from afterclick.local.complete_journey import SHOWN_HOUSEHOLDS
 from afterclick.local.draining import wait_until_drained
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.sender import Message
@@ -62,7 +63,7 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
         "AFTERCLICK_LOAD__SAMPLE_AFTER_SECONDS": str(SAMPLE_AFTER_SECONDS),
         "AFTERCLICK_LOAD__HOT_SUBJECT_EVENTS": str(max(1, round(HOT_SUBJECT_SECONDS * rate))),
     }
-    with running_path(settings, announce, bulk_variables=variables) as path:
+    with running_path(settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables) as path:
         probes = asyncio.run(_send(settings, path, rate, seconds, announce))
     announce("comparing sessions with the stored events")
     bot = open_subject_store(settings).find(RawId("user", BOT))

@@ -20,6 +20,7 @@ from afterclick.benchmarks.whole_path import WARM_UP_SECONDS, Clients, RunningPa
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.local import demo
+from afterclick.local.complete_journey import SHOWN_HOUSEHOLDS
 from afterclick.local.freshness import percentiles_ms
 from afterclick.local.sender import Message
 from afterclick.local.simulator import Mischief
@@ -98,7 +99,8 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
     """
     rules = settings.state_dir / "bench_triggers.yaml"
     rules.write_text(_RULES, encoding="utf-8")
-    with running_path(settings, announce, bulk_variables={"AFTERCLICK_TRIGGERS__RULES": str(rules)}) as path:
+    variables = {"AFTERCLICK_TRIGGERS__RULES": str(rules)}
+    with running_path(settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables) as path:
         watch = asyncio.run(_send(settings, path, rate, seconds, announce))
     announce("reading what fired")
     store = open_subject_store(settings)

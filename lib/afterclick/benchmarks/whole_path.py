@@ -35,17 +35,23 @@ class RunningPath:
 
 @contextmanager
 def running_path(
-    settings: Settings, announce: demo.Announce, *, bulk_variables: Mapping[str, str] | None = None
+    settings: Settings,
+    announce: demo.Announce,
+    *,
+    households: int | None = None,
+    bulk_variables: Mapping[str, str] | None = None,
 ) -> Iterator[RunningPath]:
     """Import history, train, start everything; all of it has ended on leaving.
 
     Parameters
     ----------
+    households
+        How many have a history and go on; None: all.
     bulk_variables
         Settings of sessions and ingest, as variables.
     """
-    announce("reading Complete Journey (simulated transactions of 2,469 households)")
-    lines = complete_journey.read_lines()
+    announce("reading Complete Journey (simulated transactions of households)")
+    lines = complete_journey.read_lines(households)
     with demo.demo_session(settings) as spark:
         baskets, _ = demo.prepare(spark, settings, lines, announce)
     running: list[services.Service] = []
