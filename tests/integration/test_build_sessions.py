@@ -202,7 +202,7 @@ NIGHTLY = pytest.mark.skipif(
         pytest.param(60, 16_179, id="over_60", marks=NIGHTLY),
     ],
 )
-def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(
+def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(  # noqa: PLR0917 - fixtures
     spark: SparkSession,
     live: Settings,
     shared_data: Path,
