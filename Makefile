@@ -60,8 +60,8 @@ lock: setup ## compile requirements/*.lock
 audit: setup ## known vulnerabilities of the locked packages, and the list of jars; for a nightly run
 	@scripts/audit.sh
 
-nightly: setup validate-deploy ## hostile clients, both OpenAPI documents fuzzed, erasure killed at every step, a small fault run; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases
-	AFTERCLICK_NIGHTLY=1 $(PYTEST) tests/integration/test_hostile_clients.py tests/integration/test_openapi_fuzzed.py tests/integration/test_erasure.py \
+nightly: setup validate-deploy ## hostile clients, both OpenAPI documents fuzzed, erasure killed at every step, golden sessions at four boundaries, a small fault run; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases
+	AFTERCLICK_NIGHTLY=1 $(PYTEST) tests/integration/test_hostile_clients.py tests/integration/test_openapi_fuzzed.py tests/integration/test_erasure.py tests/integration/test_build_sessions.py \
 	  tests/e2e/test_faults.py $(ARGS)
 	@scripts/audit.sh
 

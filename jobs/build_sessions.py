@@ -14,6 +14,7 @@ Checkpoint  ``<checkpoints>/build_sessions``; bound to ``sessions.shards`` and `
 import logging
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from functools import partial
 
 from pyspark.sql import DataFrame, SparkSession
@@ -27,7 +28,7 @@ from afterclick.job_runner import job_context, run_stream
 from afterclick.load_shedding import sample_lagging
 from afterclick.quality import flag_violations, read_suite
 from afterclick.session_changes import TABLE_OF_CHANGE, drop_kept_out, split_changes
-from afterclick.session_effects import send_triggers, write_open_sessions
+from afterclick.session_effects import LISTED, recompute_triggered, send_triggers, write_open_sessions
 from afterclick.sessions import TRIGGER, read_operator, sessionize
 from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
@@ -58,14 +59,19 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
 def write_sessions(batch: DataFrame, batch_id: int, *, settings: Settings) -> None:
     """Write one micro-batch of `schemas_sessions.SESSION_CHANGE`; repeating it changes nothing.
 
-    1. Delta skips what a crashed attempt already committed. 2. Kafka: a message may come again, with the same id.
-    3. Redis: open sessions as they are, lists computed anew.
+    1. Redis: lists of triggered people, before anything slower: a repeated batch fires the same. 2. Delta skips what a
+    crashed attempt already committed. 3. Kafka: a message may come again, with the same id. 4. Redis: open sessions as
+    they are.
     """
     batch.persist()
     allowed = drop_kept_out(batch, settings)
     try:
+        # To the driver: at most a trigger per rule and event of one batch. This runs the operator.
+        fired = allowed.where(F.col("change") == TRIGGER).select(*LISTED).toArrow()
+        fired_at = datetime.now(UTC)
+        recompute_triggered(fired, settings, now=fired_at)
         counts = {row["change"]: row["count"] for row in allowed.groupBy("change").count().collect()}  # five rows
-        parts = split_changes(allowed, batch_id, settings)
+        parts = split_changes(allowed, batch_id, settings, fired_at=fired_at)
         for change in counts.keys() & TABLE_OF_CHANGE.keys():
             table = TABLE_OF_CHANGE[change]
             delta_tables.append_once(parts[change], settings, query=QUERY, table=table, batch_id=batch_id)

@@ -25,7 +25,7 @@ from afterclick.connectors.subject_store import open_subject_store
 from afterclick.dimension_files import keep_allowed, read_dimension_file
 from afterclick.job_runner import job_context
 from afterclick.schemas_sessions import TRIGGER_FIRED
-from afterclick.session_effects import send_triggers
+from afterclick.session_effects import recompute_triggered, send_triggers
 from afterclick.settings import Settings
 from afterclick.trigger_file import CatalogueChange, running_rules
 
@@ -71,6 +71,7 @@ def fire_changes(spark: SparkSession, settings: Settings, version: int, *, now: 
         if isinstance(rule, CatalogueChange):
             found = find_catalogue_triggers(rule, before=before, events=events, **tables, now=now).toArrow()
             if len(found):
+                recompute_triggered(found, settings, now=now)
                 fired = spark.createDataFrame(found, TRIGGER_FIRED)
                 query = f"import_items_{rule.name}_{now:%Y%m%dT%H%M%S%f}"
                 delta_tables.append_once(fired, settings, query=query, table="triggers", batch_id=0)

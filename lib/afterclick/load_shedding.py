@@ -59,7 +59,7 @@ HOT = pa.schema(
 
 
 def bound_hot_subjects(arriving: pa.Table, load: LoadSettings) -> Bounded:
-    """Keep about ``hot_subject_events`` low-value events of each person in a batch, and all others.
+    """Keep ``hot_subject_events`` low-value events of each person in a batch, and all others.
 
     Parameters
     ----------
@@ -68,7 +68,8 @@ def bound_hot_subjects(arriving: pa.Table, load: LoadSettings) -> Bounded:
 
     Notes
     -----
-    Which ones follows from the hash of their id, so that a repeated batch makes the same choice.
+    It keeps those whose ids have the smallest hashes, so a repeated batch makes the same choice, and the share kept is
+    exact: events that came with one rate scale back to the very count.
     """
     is_low = pc.is_in(arriving["event_type"], pa.array(load.low_value_types)).to_numpy()
     people = arriving["subject_id"].combine_chunks().dictionary_encode()
@@ -78,13 +79,13 @@ def bound_hot_subjects(arriving: pa.Table, load: LoadSettings) -> Bounded:
     rates = np.minimum(1.0, load.hot_subject_events / np.maximum(low, 1))
     if (rates == 1.0).all():
         return Bounded(arriving, HOT.empty_table())
-    place = (
-        arriving["event_key"].to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) >> np.uint64(11)
-    ) / 2.0**53
-    is_kept = ~is_low | (place < rates[codes])
+    place = arriving["event_key"].to_numpy().astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    is_kept, hot = np.ones(len(codes), bool), np.flatnonzero(rates < 1.0)
+    for code in hot:
+        rows = np.flatnonzero(is_low & (codes == code))
+        is_kept[rows[np.argsort(place[rows], kind="stable")[load.hot_subject_events :]]] = False
     sampled = arriving["sample_rate"].to_numpy() * np.where(is_low, rates[codes], 1.0)
     rated = arriving.set_column(arriving.schema.get_field_index("sample_rate"), "sample_rate", pa.array(sampled))
-    hot = np.flatnonzero(rates < 1.0)
     kept = np.bincount(codes[is_kept], minlength=len(total))
     columns = [people.dictionary.take(pa.array(hot)), pa.array(total[hot]), pa.array(kept[hot]), pa.array(rates[hot])]
     return Bounded(rated.filter(pa.array(is_kept)), pa.table(columns, schema=HOT))

@@ -7,7 +7,8 @@ from afterclick.schemas_fates import fields as schema
 # One event after the watermark of the session operator had passed its time, so it joins no open session. It is in
 # `events` or `late_events` as well. Same key as EVENT. `session_id` is the
 # session it would have joined, null where it would have been one of its own. `jobs/repair_sessions.py` puts it there:
-# then it is the session that holds it, since `repaired_at` (null before).
+# then it is the session that holds it, since `repaired_at` (null before). `sample_rate` is the share of the like that was
+# kept where low-value events were sampled (`load_shedding`); null in rows from before it was recorded.
 UNSESSIONED_EVENT = schema(
     ("event_id", StringType(), False),
     ("event_type", StringType(), False),
@@ -18,6 +19,7 @@ UNSESSIONED_EVENT = schema(
     ("session_id", StringType(), True),
     ("batch_id", LongType(), False),
     ("repaired_at", TimestampType(), True),
+    ("sample_rate", DoubleType(), True),
 )
 
 # One closed session: a maximal run of a subject's events whose neighbouring gaps are within the limit, or up to an order

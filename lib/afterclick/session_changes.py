@@ -1,5 +1,7 @@
 """What the session operator said -> rows of the tables it belongs to."""
 
+from datetime import datetime
+
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
@@ -32,15 +34,17 @@ def drop_kept_out(changes: DataFrame, settings: Settings) -> DataFrame:
     return bounded.where(is_allowed).select(*changes.columns)
 
 
-def split_changes(changes: DataFrame, batch_id: int, settings: Settings) -> dict[str, DataFrame]:
+def split_changes(changes: DataFrame, batch_id: int, settings: Settings, *, fired_at: datetime) -> dict[str, DataFrame]:
     """Return the rows of each table of `TABLE_OF_CHANGE`, by change.
 
     Parameters
     ----------
     changes
         Rows of `schemas_sessions.SESSION_CHANGE`.
+    fired_at
+        When the batch's triggers were known.
     """
-    now = F.current_timestamp()
+    now = F.lit(fired_at)
     told = {"batch_id": F.lit(batch_id).cast("long"), "fired_at": now, "flagged_at": now}
     told["repaired_at"] = F.lit(None).cast("timestamp")
     schemas = {CLOSED: SESSION, LATE: UNSESSIONED_EVENT, HOT_PERSON: HOT_SUBJECT, TRIGGER: TRIGGER_FIRED}

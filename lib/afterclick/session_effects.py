@@ -1,6 +1,6 @@
 """What sessions and triggers do outside of tables: messages on Kafka, open sessions and lists in Redis."""
 
-import time
+from datetime import UTC, datetime, timedelta
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -14,31 +14,47 @@ from afterclick.sessions import CLOSED, OPEN
 from afterclick.settings import Settings
 
 _MESSAGE = ("trigger_id", "rule", "rule_kind", "subject_id", "item_ids", "due_at", "anchor_at", "fired_at")
+LISTED = ("subject_id", "rule", "rule_kind", "item_ids", "due_at")
+"""What a list needs to know of a trigger."""
+
+
+def recompute_triggered(triggers: pa.Table, settings: Settings, *, now: datetime) -> None:
+    """Compute the lists of triggered people anew, with the reason.
+
+    Parameters
+    ----------
+    triggers
+        Columns of `schemas_sessions.TRIGGER_FIRED`, at least `LISTED`.
+
+    Notes
+    -----
+    ``triggers.expire_minutes`` keeps a long backlog from setting off what nobody waits for any more, here and in
+    `send_triggers`.
+    """
+    current = [row for row in triggers.sort_by("due_at").to_pylist() if row["due_at"] >= _oldest_due(settings, now)]
+    reasons = {row["subject_id"]: Reason(row["rule"], row["rule_kind"], tuple(row["item_ids"])) for row in current}
+    if reasons:
+        recompute_here(reasons, settings=settings)
 
 
 def send_triggers(triggers: DataFrame, settings: Settings) -> None:
-    """Send each trigger to Kafka, then compute the people's lists anew with the reason; old ones do neither.
+    """Send each trigger to Kafka, but those that are older than ``triggers.expire_minutes``.
 
     Parameters
     ----------
     triggers
         Rows with the columns of `schemas_sessions.TRIGGER_FIRED`.
-
-    Notes
-    -----
-    ``triggers.expire_minutes`` keeps a long backlog from setting off what nobody waits for any more.
     """
-    oldest = time.time() - settings.triggers.expire_minutes * 60
-    current = triggers.where(F.col("due_at") >= F.timestamp_seconds(F.lit(oldest)))
+    current = triggers.where(F.col("due_at") >= F.lit(_oldest_due(settings, datetime.now(UTC))))
     value = F.to_json(F.struct(*_MESSAGE), {"timestampFormat": "yyyy-MM-dd'T'HH:mm:ss.SSS'Z'"})
     messages = current.select(F.col("subject_id").alias("key"), value.alias("value"))
     messages.write.format("kafka").options(**spark_options(settings.kafka)).option(
         "topic", settings.triggers.topic
     ).save()
-    # To the driver: at most a trigger per rule and event of one batch.
-    fired = current.orderBy("due_at").select("subject_id", "rule", "rule_kind", "item_ids").toArrow().to_pylist()
-    reasons = {row["subject_id"]: Reason(row["rule"], row["rule_kind"], tuple(row["item_ids"])) for row in fired}
-    recompute_here(reasons, settings=settings)
+
+
+def _oldest_due(settings: Settings, now: datetime) -> datetime:
+    return now - timedelta(minutes=settings.triggers.expire_minutes)
 
 
 def write_open_sessions(changes: DataFrame, settings: Settings) -> None:

@@ -136,7 +136,7 @@ def _change_frames(change: ShardChange, watermark_us: int) -> Iterator[pd.DataFr
         if len(sessions):
             yield _as_change(closed_frame(sessions), kind)
     if len(change.late):
-        wanted = ["session_id", "subject_id", "event_id", "event_type", "event_us", "received_us"]
+        wanted = ["session_id", "subject_id", "event_id", "event_type", "event_us", "received_us", "sample_rate"]
         late = change.late.select(wanted).to_pandas().assign(watermark_us=watermark_us)
         yield _as_change(late, LATE, event_us="event_at", received_us="received_at", watermark_us="watermark_at")
 

@@ -106,7 +106,9 @@ class SessionSettings(Section):
     """Distinct items counted per session; mentions of further ones are counted as such."""
 
 
-PRIORITY_TYPES = frozenset({"purchase", "cart", "remove_from_cart", "identify", "group", "alias"})
+PRIORITY_TYPES = frozenset(
+    {"purchase", "cart", "remove_from_cart", "checkout", "refund", "consent", "identify", "group", "alias"}
+)
 """Event types that nothing samples: orders, carts, and who a person is and allows."""
 
 
@@ -118,7 +120,7 @@ class LoadSettings(Section):
     sample_after_seconds: float | None = Field(default=None, gt=0)
     """Sessions leave out low-value events that waited longer than this on Kafka, in proportion; null = never."""
     hot_subject_events: int = Field(default=2_000, ge=1)
-    """Low-value events of one person in a batch of sessions, about; more are sampled, and the person is flagged."""
+    """Low-value events of one person in a batch of sessions; more are sampled, and the person is flagged."""
     lane_rows: int = Field(default=5_000, ge=1)
     """Of a larger batch, lists of people with a priority event are written first."""
 

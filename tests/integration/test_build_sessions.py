@@ -1,6 +1,7 @@
 """The job of sessions and triggers on real Kafka, Delta and Redis: its writer, and golden counts through a kill."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -185,17 +186,38 @@ def send(spark: SparkSession, live: Settings, messages: pd.DataFrame) -> None:
     ).save()
 
 
+NIGHTLY = pytest.mark.skipif(
+    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
+    reason="two minutes for each boundary: `make nightly` runs them all",
+)
+
+
 @pytest.mark.timeout(900)
-def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(
-    spark: SparkSession, live: Settings, shared_data: Path, movielens: pd.DataFrame, tmp_path: Path
+@pytest.mark.parametrize(
+    ("gap_minutes", "retail_sessions"),
+    [
+        pytest.param(30, 16_349, id="over_30"),
+        pytest.param(15, 16_500, id="over_15", marks=NIGHTLY),
+        pytest.param(30 - 1e-6, 16_359, id="at_least_30", marks=NIGHTLY),
+        pytest.param(60, 16_179, id="over_60", marks=NIGHTLY),
+    ],
+)
+def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(  # noqa: PLR0917 - fixtures
+    spark: SparkSession,
+    live: Settings,
+    shared_data: Path,
+    movielens: pd.DataFrame,
+    gap_minutes: float,
+    retail_sessions: int,
 ) -> None:
-    """Online Retail 16,349, MovieLens 2,793 and OTTO as the plain model counts them: gap > 30 min."""
+    """Online Retail as published, MovieLens (2,793 at > 30 min) and OTTO as the plain model counts them."""
     topic = f"{live.kafka.events_topic}-golden"
     create_topic(live.kafka.bootstrap_servers, topic, 1)
     draw = random.Random(11)
     variables = {
         "AFTERCLICK_KAFKA__EVENTS_TOPIC": topic, "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": live.kafka.bootstrap_servers,
         "AFTERCLICK_REDIS__URL": live.redis.url.get_secret_value(), "AFTERCLICK_REDIS__PREFIX": live.redis.prefix,
+        "AFTERCLICK_SESSIONS__GAP_MINUTES": str(gap_minutes),
     }  # fmt: skip
     settings = live.model_copy(update={"kafka": live.kafka.model_copy(update={"events_topic": topic})})
     events = golden_events(shared_data, movielens)
@@ -224,17 +246,19 @@ def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(
     counted = {
         log: (len(part), int(part["event_count"].sum())) for log, part in found.groupby(found["subject_id"].map(owners))
     }
+    plain = {log: plain_sessions(events[events["log"] == log], gap_minutes * 60) for log in ("movielens", "otto")}
+    assert plain["movielens"] == 2_793 or gap_minutes != 30
     assert counted == {
-        "retail": (16_349, 323_570),
-        "movielens": (2_793, 100_000),
-        "otto": (plain_sessions(events[events["log"] == "otto"]), 862),
+        "retail": (retail_sessions, 323_570),
+        "movielens": (plain["movielens"], 100_000),
+        "otto": (plain["otto"], 862),
     }
     assert delta_tables.read_table(spark, settings, "unsessioned_events").count() == 0
 
 
-def plain_sessions(events: pd.DataFrame) -> int:
+def plain_sessions(events: pd.DataFrame, gap_seconds: float) -> int:
     gaps = events.sort_values(["person", "at"]).groupby("person")["at"].diff()
-    return int((gaps.isna() | (gaps > 1800)).sum())
+    return int((gaps.isna() | (gaps > gap_seconds)).sum())
 
 
 def wait_until_past(

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from fastapi.testclient import TestClient
@@ -15,6 +16,7 @@ from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.consent_rules import Claim
 from afterclick.models import save_model
+from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
@@ -92,6 +94,23 @@ def test_unknown_person_gets_the_popular_list(client: TestClient, path: str) -> 
 
     assert answer.status_code == 200
     assert (answer.json()["source"], answer.json()["items"][0]["item_id"]) == ("popular", "item-0")
+
+
+def test_strangers_see_what_became_active_since(live: Settings) -> None:
+    """`jobs/aggregate_activity.py` writes the popular list of the same version anew."""
+    warmed(live)
+    often = live.model_copy(update={"serving": live.serving.model_copy(update={"popular_refresh_seconds": 0.05})})
+    with TestClient(create_app(often)) as opened:
+        before = opened.get("/v1/popular").json()["items"][0]["item_id"]
+        recent = np.eye(30)[7] * 9
+        redis_store.connect(live.redis).write_popular(popular_list(make_model(items=30), 5, now_ms=2, recent=recent))
+        deadline = time.monotonic() + 10
+        while opened.get("/v1/popular").json()["items"][0]["item_id"] == before and time.monotonic() < deadline:
+            time.sleep(0.05)
+        after = [item["item_id"] for item in opened.get("/v1/popular").json()["items"]]
+
+    assert before == "item-0"
+    assert after[:3] == ["item-7", "item-0", "item-1"]
 
 
 def test_a_person_who_withdrew_elsewhere_gets_the_popular_list_though_theirs_is_still_stored(

@@ -40,8 +40,8 @@ def test_stage_figures_split_the_total_completely() -> None:
 
 def test_stream_counts_takes_a_repeated_batch_once() -> None:
     log = (
-        "INFO sessions closed count=3 late=0 batch_id=1\nINFO sessions closed count=4 late=1 batch_id=2\n"
-        "INFO sessions closed count=4 late=1 batch_id=2\n"
+        "INFO sessions built closed=3 batch_id=1\nINFO sessions built closed=4 late=1 open=2 batch_id=2\n"
+        "INFO sessions built closed=4 late=1 open=2 batch_id=2\nINFO sessions built open=9 batch_id=3\n"
         "INFO events stored events=9 late_events=0 quarantine=2 no_consent=0 duplicates=1 batch_id=0\n"
     )
 

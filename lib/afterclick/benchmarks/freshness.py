@@ -9,33 +9,25 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
-import httpx
 import numpy as np
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 
+from afterclick.benchmarks.whole_path import POLL_SECONDS, PROBED, WARM_UP_SECONDS, open_clients, running_path
 from afterclick.connectors import delta_tables, kafka_source
-from afterclick.local import complete_journey, demo, services
+from afterclick.local import demo
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.kafka import create_topic
-from afterclick.local.sender import SendCounts, send
 from afterclick.query_metrics import BatchReport, read_reports
 from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
-WARM_UP_SECONDS = 120
-"""Sent first and not measured: code is compiled, and the bulk queries catch up with what came meanwhile."""
 FLOOR_WARM_UP_SECONDS = 30
 FLOOR_SECONDS = 20
-POLL_SECONDS = 0.01
-BATCH_SIZE = 10
-"""Events in one post."""
 
 
-def measure(
-    settings: Settings, *, rate: float, seconds: float, announce: demo.Announce, quick: bool = False
-) -> dict[str, Any]:
+def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
     """Run the whole path at `rate` events a second for `seconds`, then the floor.
 
     Returns
@@ -43,17 +35,10 @@ def measure(
     dict
         p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events.
     """
-    announce("reading Complete Journey (simulated transactions of 2,469 households)")
-    lines = complete_journey.read_lines()
-    with demo.demo_session(settings) as spark:
-        baskets, _ = demo.prepare(spark, settings, lines, announce)
-    running: list[services.Service] = []
-    with services.stopping(running):
-        announce("starting collector, API and the three streams")
-        demo.start_services(settings, running)
+    with running_path(settings, announce) as path:
         announce(f"sending {rate:g} events/s for {WARM_UP_SECONDS} + {seconds:g} s")
-        probe = asyncio.run(_send(settings, baskets, rate, seconds))
-        log = next(s.log for s in running if s.name == "recommendations").read_text("utf-8", errors="replace")
+        probe = asyncio.run(_send(settings, path.baskets, rate, seconds))
+        log = path.log("recommendations")
     stages = stage_figures(probe.samples, read_reports(log, "update_recommendations"))
     announce("measuring the floor: no-op foreachBatch")
     floor = _floor(settings, rate)
@@ -94,27 +79,13 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
 
 
 async def _send(settings: Settings, baskets: Iterator[Any], rate: float, seconds: float) -> FreshnessProbe:
-    write_key = settings.collector.write_keys[0].get_secret_value()
     plan = demo.DemoPlan(events=int(rate * (WARM_UP_SECONDS + seconds)), rate=rate)
     messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))
     warm = int(rate * WARM_UP_SECONDS)
-    async with (
-        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0) as to_collector,
-        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0) as to_api,
-        asyncio.TaskGroup() as probes,
-    ):
-        probe = FreshnessProbe(to_api, poll_seconds=POLL_SECONDS)
-        await send(messages[:warm], to_collector, write_key, rate=rate, counts=SendCounts(), batch_size=BATCH_SIZE)
-        probing = demo.prober(probe, probes, plan.seed, share=0.1)
-        await send(
-            messages[warm:],
-            to_collector,
-            write_key,
-            rate=rate,
-            counts=SendCounts(),
-            batch_size=BATCH_SIZE,
-            on_acked=probing,
-        )
+    async with open_clients(settings) as clients, asyncio.TaskGroup() as probes:
+        probe = FreshnessProbe(clients.to_api, poll_seconds=POLL_SECONDS)
+        await clients.send(messages[:warm], rate=rate)
+        await clients.send(messages[warm:], rate=rate, on_acked=demo.prober(probe, probes, plan.seed, share=PROBED))
     return probe
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from afterclick.settings import Settings, load_ranking_settings
 
 Announce = Callable[[str], None]
+_QUICK_SECONDS = 10
 _MARKS = ("<!-- last figures -->", "<!-- end -->")
 
 
@@ -52,18 +53,20 @@ def _with_stack(folder: Path, measure: Callable[[Settings], dict[str, Any]], ann
         stop_stack(folder)
 
 
-def _freshness(options: Options, announce: Announce) -> dict[str, Any]:
-    from afterclick.benchmarks import freshness  # noqa: PLC0415
+def _on_path(module: str) -> Callable[[Options, Announce], dict[str, Any]]:
+    """Return the measurement of a module that runs the whole path at a rate for a time."""
 
-    seconds = 10 if options.quick else options.seconds
-    with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
-        return _with_stack(
-            Path(folder),
-            lambda settings: freshness.measure(
-                settings, rate=options.rate, seconds=seconds, announce=announce, quick=options.quick
-            ),
-            announce,
-        )
+    def measure(options: Options, announce: Announce) -> dict[str, Any]:
+        seconds = _QUICK_SECONDS if options.quick else options.seconds
+        measured = import_module(f"afterclick.benchmarks.{module}").measure
+        with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
+            return _with_stack(
+                Path(folder),
+                lambda settings: dict(measured(settings, rate=options.rate, seconds=seconds, announce=announce)),
+                announce,
+            )
+
+    return measure
 
 
 def _rules(module: str, **small: Any) -> Callable[[Options, Announce], dict[str, Any]]:
@@ -97,7 +100,9 @@ BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
     "ingest": _on_stack("ingest"),
     "growth": _on_stack("growth"),
     "rebuild": _on_stack("rebuild"),
-    "freshness": _freshness,
+    "freshness": _on_path("freshness"),
+    "skew": _on_path("skew"),
+    "triggers": _on_path("triggers"),
 }
 REACH: dict[str, float] = {
     "fold-in": 3,

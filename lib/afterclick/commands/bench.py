@@ -15,8 +15,8 @@ ALL = "all"
 def bench(
     *,
     name: Annotated[str, typer.Argument(help="What to measure; `all` for everything, `list` for the names.")],
-    rate: Annotated[float, typer.Option(help="freshness: events per second.", min=1)] = 500,
-    seconds: Annotated[float, typer.Option(help="freshness: how long to measure.", min=1)] = 60,
+    rate: Annotated[float, typer.Option(help="freshness, skew, triggers: events per second.", min=1)] = 500,
+    seconds: Annotated[float, typer.Option(help="The same: how long to measure.", min=1)] = 60,
     quick: Annotated[bool, typer.Option(help="Small sizes: shows that it runs, the figures say nothing.")] = False,
     into: Annotated[
         Path | None, typer.Option(help="With `all`: folder for last.json and the table in README.md.", file_okay=False)

@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -131,10 +131,12 @@ def _until(baskets: Iterator[Basket], events: int) -> Iterator[Basket]:
         yield basket
 
 
-def start_services(settings: Settings, running: list[services.Service]) -> None:
-    """Start collector, API and streams, and wait for all of them."""
+def start_services(
+    settings: Settings, running: list[services.Service], *, bulk_variables: Mapping[str, str] | None = None
+) -> None:
+    """Start collector, API and streams, and wait for all of them; `bulk_variables` are settings of the bulk streams."""
     launch_fast_path(settings, running)
-    start_streams(settings, running, only=BULK)
+    start_streams(settings, running, only=BULK, more=bulk_variables)
     wait_for_services(settings, running)
 
 
@@ -153,12 +155,18 @@ def wait_for_services(settings: Settings, running: list[services.Service]) -> No
         services.wait_until_logged(service, [f"query started name={name}" for name in STREAMS[service.name][0]])
 
 
-def start_streams(settings: Settings, running: list[services.Service], only: Sequence[str] = tuple(STREAMS)) -> None:
-    """Start the Spark applications of `STREAMS`."""
+def start_streams(
+    settings: Settings,
+    running: list[services.Service],
+    only: Sequence[str] = tuple(STREAMS),
+    more: Mapping[str, str] | None = None,
+) -> None:
+    """Start Spark applications of `STREAMS`; `more` are further settings of theirs, as variables."""
     for name in only:
         queries, in_background, variables = STREAMS[name]
         arguments = ["-m", "jobs.run_streams", "--queries", *queries]
-        service = services.start_service(name, arguments, settings, in_background=in_background, variables=variables)
+        given = {**variables, **(more or {})}
+        service = services.start_service(name, arguments, settings, in_background=in_background, variables=given)
         running.append(service)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.sender import Message, SendCounts
 
-_CLOSED = re.compile(r"sessions closed count=(\d+) late=\d+ batch_id=(\d+)")
+_CLOSED = re.compile(r"sessions built closed=(\d+) .*batch_id=(\d+)")
 _REJECTED = re.compile(r"events stored events=\d+ .*?quarantine=(\d+) .*batch_id=(\d+)")
 
 

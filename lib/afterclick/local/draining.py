@@ -11,13 +11,22 @@ from afterclick.local import services
 from afterclick.settings import Settings
 
 
-async def wait_until_drained(settings: Settings, running: list[services.Service], queries: Sequence[str]) -> None:
-    """Wait until `queries` have committed every message, and sessions that the last ones close are written."""
-    await asyncio.gather(_wait_for_end(settings, running, queries), _wait_for_closing(settings, running))
+async def wait_until_drained(
+    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float = 300.0
+) -> None:
+    """Wait until `queries` have committed every message, and sessions that the last ones close are written.
+
+    Raises
+    ------
+    LocalStackError
+        If a service ends, or not all is committed within `seconds`.
+    """
+    closing = _wait_for_closing(settings, running, seconds=seconds)
+    await asyncio.gather(_wait_for_end(settings, running, queries, seconds=seconds), closing)
 
 
 async def _wait_for_end(
-    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float = 300.0
+    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float
 ) -> None:
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     end = end_offsets(servers, topic)
@@ -33,9 +42,9 @@ async def _wait_for_end(
         await asyncio.sleep(0.25)
 
 
-async def _wait_for_closing(settings: Settings, running: list[services.Service]) -> None:
+async def _wait_for_closing(settings: Settings, running: list[services.Service], *, seconds: float) -> None:
     """Wait for the batch after the last events: sessions close when the watermark that these moved is known."""
-    await _wait_for_end(settings, running, ["build_sessions"])
+    await _wait_for_end(settings, running, ["build_sessions"], seconds=seconds)
     folder = Path(settings.storage.checkpoints) / "build_sessions"
     reached = newest_batch(folder)
     deadline = time.monotonic() + settings.streams.bulk_trigger_seconds + 2  # none follows where nothing moved it

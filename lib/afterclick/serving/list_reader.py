@@ -106,12 +106,16 @@ class ListReader:
         history = unpack_history(values[1]) if with_history and values[1] else None
         return decode_list(values[0]) if values[0] else None, history
 
-    async def _remember_popular(self, version: str) -> None:
-        """Have the popular list of exactly this version, and of the one before: an answer must not mix two."""
-        if self._popular is None or self._popular.model_version != version:
-            value: Any = await self._client.get(popular_key(self._prefix, version))
-            if value:
-                self._before, self._popular = self._popular, decode_list(value)
+    async def _remember_popular(self, version: str, *, anew: bool = False) -> None:
+        """Have the popular list of exactly this version, and of the one before: an answer must not mix two.
+
+        It changes with recent activity too (`jobs/aggregate_activity.py`): `anew` reads it though the version is known.
+        """
+        is_new = self._popular is None or self._popular.model_version != version
+        value: Any = await self._client.get(popular_key(self._prefix, version)) if is_new or anew else None
+        if value:
+            self._before = self._popular if is_new else self._before
+            self._popular = decode_list(value)
 
     def popular(self, version: str | None = None) -> TopList:
         """Return the popular list in memory, of a version if it is one of the last two.
@@ -133,7 +137,7 @@ class ListReader:
         try:
             version = await self._client.get(pointer_key(self._prefix))
             if version:
-                await self._remember_popular(version.decode())
+                await self._remember_popular(version.decode(), anew=True)
             members: Any = await self._client.smembers(withdrawn_key(self._prefix))
             self._withdrawn = frozenset(member.decode() for member in members)
         except (RedisError, OSError, TimeoutError) as error:
