@@ -51,7 +51,7 @@ class Explainer:
         parts = [self._parts(one, person, items) for one, items in zip(scored, lists, strict=True)]
         carried = self._by_fold_in(scored, person, lists, [one.argmax(axis=0) for one in parts])
         return [
-            self._explained(one, sequences, person, items, split, because, share)
+            self._explained(one, sequences, person, items, parts=split, because=because, of_fold_in=share)
             for one, items, split, (because, share) in zip(scored, lists, parts, carried, strict=True)
         ]
 
@@ -61,6 +61,7 @@ class Explainer:
         sequences: Sequences,
         person: int,
         items: npt.NDArray[np.int64],
+        *,
         parts: npt.NDArray[np.float64],
         because: npt.NDArray[np.int64],
         of_fold_in: npt.NDArray[np.float64],

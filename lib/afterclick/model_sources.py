@@ -59,13 +59,21 @@ class ModelSources:
             "trend": ("<f8", (n_items,)),
             "repeat_rate": ("<f8", (n_items,)),
         }
-        found = [f"{name} is {kinds[name]}, expected {expected[name]}" for name in ARRAYS if kinds[name] != expected[name]]
+        found = [
+            f"{name} is {kinds[name]}, expected {expected[name]}" for name in ARRAYS if kinds[name] != expected[name]
+        ]
         if found:
             return found
         if self.followers.size and not -1 <= self.followers.min() <= self.followers.max() < n_items:
             found.append("followers name items that are not there")
         weights = [mixture.blend.weights for mixture in (self.mixtures.in_visit, self.mixtures.returning)]
-        numbers: list[npt.NDArray[Any]] = [self.follower_weights, self.follower_totals, self.trend, self.repeat_rate, *weights]
+        numbers: list[npt.NDArray[Any]] = [
+            self.follower_weights,
+            self.follower_totals,
+            self.trend,
+            self.repeat_rate,
+            *weights,
+        ]
         if not all(np.isfinite(values).all() for values in numbers):
             found.append("counts or weights are not finite")
         shape = (len(CONTEXTS), len(SOURCES))

@@ -87,7 +87,11 @@ class Recommender:
         ends = [int(one.records["event_ms"][-1]) if len(one.records) else now_ms for one in histories]
         back = is_back(np.array(ends, np.int64), now_ms, gap_ms=mixtures.gap_ms) & mixtures.differ
         here, away = (
-            iter(self._listed([one.records for one, is_away in zip(histories, back, strict=True) if is_away == group], of))
+            iter(
+                self._listed(
+                    [one.records for one, is_away in zip(histories, back, strict=True) if is_away == group], of
+                )
+            )
             for group, of in ((False, both), (True, (mixtures.returning,)))
         )
         return [

@@ -152,9 +152,7 @@ class ReplayedSources:
         return self._observed(sequences, score_covisitation(sequences, self.table))
 
     def _observed(self, sequences: Sequences, covisitation: Cells) -> Observed:
-        return Observed(
-            sequences, covisitation, self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers)
-        )
+        return Observed(sequences, covisitation, self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers))
 
     def _followers(self, wanted: IntVector, visible: IntVector) -> Followers:
         """Return rows of the table, and in them the steps made since `position` that are visible to each person."""
