@@ -106,7 +106,7 @@ def test_what_was_known_does_not_depend_on_the_rules_tried_before(lag_ms: int) -
     begin = int(len(log) * 0.8)
     visible = visible_before(log, batching="event", visible_after_ms=lag_ms)
     replay = make_replay(log, is_live=False, visible=visible)
-    factors, asked = replay.train(begin, None), next_events(replay, begin, len(log))
+    factors, asked = replay.train(begin, None), visits(replay, begin, len(log))
     rules = [SourceRules(), SourceRules(interest_half_life=5.0, repeat_half_life=20.0, repeat_rate_power=0.5)]
     cases = list(observe(replay, asked, begin))
 
