@@ -1,7 +1,8 @@
-"""Write docs/quality.md: every public data set through ``afterclick evaluate``, one table each.
+"""Write docs/quality.md: every public data set through ``afterclick evaluate``, one table each, and the goals beside them.
 
 ``make quality DATA=FOLDER`` with FOLDER holding ``online_retail/lines_before_2011-11.parquet`` (UCI Online Retail, CC0) and
 ``recbole-1.2.1-py3-none-any.whl`` (MovieLens 100K lies in it; research use). Neither is part of this repository.
+``--only TEXT`` measures the sections whose title holds the text; all others stay on the page as they were measured.
 """
 
 import argparse
@@ -9,9 +10,11 @@ import json
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from statistics import mean
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -26,21 +29,106 @@ others by the one for a visit (0039-visits.md). `nightly` is the model as of mid
 """
 
 
+class Goal(NamedTuple):
+    """A figure that is aimed at: at least `least` and `times` that of the model `beside`, or no further than `within` from it."""
+
+    words: str
+    section: str
+    model: str
+    figure: str
+    least: float = 0.0
+    beside: str = ""
+    times: float = 1.0
+    within: float | None = None
+
+
+RETAIL, LINES = "Online Retail, October from the months before, repeats", "Online Retail, 15-31 October, prequential,"
+FILMS, CLICKS = "MovieLens 100K, last half", "YooChoose clicks"
+ONE_EVENT = "1 earlier event"
+GOALS = (
+    Goal("popularity within .006 of .2199", "MovieLens 100K, random", "popularity", "ndcg@10", 0.2199, within=0.006),
+    Goal("implicit .448", "MovieLens 100K, random", "nightly", "ndcg@10", 0.448),
+    Goal("new items .095", f"{RETAIL} new", "blend", "recall@20", 0.095),
+    Goal("repeats allowed .235", f"{RETAIL} allowed", "blend", "recall@20", 0.235),
+    Goal("fold-in .119", f"{LINES} event", "fold_in", "hr@20", 0.119),
+    Goal("blend .36", f"{LINES} event", "blend", "hr@20", 0.36),
+    Goal("fold-in within .003 of nightly", f"{LINES} basket", "fold_in", "hr@20", beside="nightly", within=0.003),
+    Goal("fold-in .20", FILMS, "fold_in", "hr@20", 0.2),
+    Goal("fold-in 1.5 times nightly", FILMS, "fold_in", "hr@20", beside="nightly", times=1.5),
+    Goal("blend .29", FILMS, "blend", "hr@20", 0.29),
+    Goal("blend above fold-in", CLICKS, "blend", "hr@20", beside="fold_in"),
+    Goal("blend above co-visitation", CLICKS, "blend", "hr@20", beside="covisitation"),
+    Goal("blend above V-SKNN", CLICKS, "blend", "hr@20", beside="vsknn"),
+    Goal("blend after one event .60", CLICKS, "blend", ONE_EVENT, 0.6),
+)
+
+
 def main() -> int:
-    """Evaluate everything that is there and write the page."""
+    """Evaluate what is asked for and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path, help="folder with the data sets")
     parser.add_argument("--scratch", type=Path, default=Path(".afterclick/quality"), help="prepared files and JSON")
     parser.add_argument("--out", type=Path, default=Path("docs/quality.md"))
+    parser.add_argument("--only", default="", help="measure sections with this in their title; keep the others")
     arguments = parser.parse_args()
     arguments.scratch.mkdir(parents=True, exist_ok=True)
-    sections = []
+    sections = read_sections(arguments.out)
     for title, options in plans(arguments.data, arguments.scratch):
-        report = evaluate(title, options, arguments.scratch)
-        sections.append(section(title, options, report))
-    made = f"\nMade {datetime.now(UTC):%Y-%m-%d}.\n"
-    arguments.out.write_text("\n".join([HEADER, *sections]) + made, encoding="utf-8")
+        if arguments.only in title:
+            sections[title] = section(title, options, evaluate(title, options, arguments.scratch))
+    arguments.out.write_text("\n".join([HEADER, goals(sections), *sections.values()]), encoding="utf-8")
     return 0
+
+
+def read_sections(page: Path) -> dict[str, str]:
+    """Return the measured sections of a page by title, in its order."""
+    parts = page.read_text(encoding="utf-8").split("\n## ")[1:] if page.exists() else []
+    return {part.split("\n", 1)[0]: f"## {part.rstrip()}\n" for part in parts if not part.startswith("Goals")}
+
+
+def goals(sections: dict[str, str]) -> str:
+    """Return the Markdown that sets the measured figures beside what is aimed at."""
+    lines = [
+        "## Goals",
+        "",
+        "Means where there are several seeds. *Missed* is said of the mean, whatever the interval.",
+        "",
+    ]
+    lines += ["| data | goal | figure | measured | |", "| --- | --- | --- | --- | --- |"]
+    for goal in GOALS:
+        texts = [text for title, text in sections.items() if title.startswith(goal.section)]
+        if not texts:
+            continue
+        measured, half = read_figure(texts, goal.model, goal.figure)
+        aimed = goal.least + (goal.times * read_figure(texts, goal.beside, goal.figure)[0] if goal.beside else 0.0)
+        is_reached = measured >= aimed if goal.within is None else abs(measured - aimed) <= goal.within
+        shown = f"{measured:.4f} ± {half:.4f}" if half else f"{measured:.3f}"
+        beside = f" ({goal.beside} {aimed / goal.times:.4f})" if goal.beside else ""
+        figure = f"{goal.model} {goal.figure}"
+        lines.append(
+            f"| {goal.section} | {goal.words} | {figure} | {shown}{beside} | {'reached' if is_reached else '*missed*'} |"
+        )
+    return "\n".join([*lines, ""])
+
+
+def read_figure(texts: Sequence[str], model: str, figure: str) -> tuple[float, float]:
+    """Return mean and half interval of a model's figure over sections; of a cold-start row there is no interval."""
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for text in texts
+        for line in text.splitlines()
+        if line.startswith("|")
+    ]
+    head: list[str] = []
+    cells = []
+    for row in rows:
+        head = row if row[0] in {"model", "earlier events"} else head
+        if figure == ONE_EVENT and head[0] == "earlier events" and row[0] == "1":
+            cells.append(row[head.index(model)])
+        elif head[0] == "model" and row[0] == model and figure in head:
+            cells.append(row[head.index(figure)])
+    parts = [[float(number) for number in cell.split(" ± ")] for cell in cells]
+    return mean(part[0] for part in parts), mean((part[1] if len(part) > 1 else 0.0) for part in parts)
 
 
 def plans(data: Path, scratch: Path) -> list[tuple[str, list[str]]]:
@@ -93,7 +181,8 @@ def section(title: str, options: list[str], report: dict[str, Any]) -> str:
     shown = " ".join(Path(part).name if "/" in part else part for part in options)
     told = f"{report['events']:,} events, {report['cases']:,} cases, {report['users']:,} people"
     unseen = f"{report['share_unseen_users']:.1%} of them and {report['share_unseen_items']:.1%} of the items unseen in training"
-    lines = [f"## {title}", "", f"`afterclick evaluate {shown}`: {told}, {unseen}.", ""]
+    made = f"Measured {datetime.now(UTC):%Y-%m-%d} at {commit()}."
+    lines = [f"## {title}", "", f"`afterclick evaluate {shown}`: {told}, {unseen}. {made}", ""]
     lines += ["| model | " + " | ".join(FIGURES) + " |", "| --- |" + " --- |" * len(FIGURES)]
     for model, figures in report["models"].items():
         cells = [f"{figures[n]:.4f} ± {(figures['ci95'][n][1] - figures['ci95'][n][0]) / 2:.4f}" for n in FIGURES]
@@ -111,6 +200,12 @@ def section(title: str, options: list[str], report: dict[str, Any]) -> str:
             cells = [f"{row['models'][model]['hr@20']:.3f}" for model in models]
             lines.append(f"| {row['earlier_events']} | {row['events']:,} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
+
+
+def commit() -> str:
+    """Return the short name of the commit that is checked out."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], check=True, stdout=subprocess.PIPE, text=True)  # noqa: S607
+    return done.stdout.strip()
 
 
 def clean_retail(path: Path) -> pd.DataFrame:

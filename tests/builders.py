@@ -123,7 +123,7 @@ def make_sources(*, items: int = 5, gap_ms: int = 1_800_000) -> ModelSources:
     nobody, nothing = np.full((items, 1), -1, np.int32), np.zeros((items, 1), np.float32)
     fold_in, frequency = (Mixture(single_source_blend(name), SourceRules()) for name in ("fold_in", "frequency"))
     mixtures = Mixtures(fold_in, frequency, gap_ms)
-    return ModelSources(nobody, nothing, np.zeros(items), np.zeros(items), mixtures)
+    return ModelSources(nobody, nothing, np.zeros(items), np.zeros(items), np.ones(items), mixtures)
 
 
 def make_session(**overrides: Any) -> dict[str, Any]:

@@ -16,9 +16,10 @@ TRIED = {
     "interest_half_life": (np.inf, 100.0, 50.0, 10.0),
     "repeat_half_life": (100.0, 200.0, 500.0, np.inf),
     "repeat_trend_power": (0.0, 0.25, 0.5),
+    "repeat_rate_power": (0.0, 0.5),
 }
 """Values of the rules, tried in this order, one rule after the other."""
-OF_REPEATS = ("repeat_half_life", "repeat_trend_power")
+OF_REPEATS = ("repeat_half_life", "repeat_trend_power", "repeat_rate_power")
 """Rules of own frequency: not tried where it does not count, and no further than the next value is better."""
 PROPOSED = 40
 """Best items of every source that are candidates."""
@@ -174,14 +175,16 @@ def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> f
     weights : shape (len(SOURCES),) or (n_cases, len(SOURCES))
     """
     scores = (candidates.features @ weights.astype(np.float32)[..., None])[..., 0]
-    cases, places = np.nonzero(candidates.is_relevant)
+    listed = min(K, scores.shape[1])
+    last = np.partition(np.where(np.isnan(scores), -np.inf, scores), -listed, axis=1)[:, -listed, None]
+    cases, places = np.nonzero(candidates.is_relevant & (scores >= last))  # all others are no hits
     others, own = scores[cases], scores[cases, places][:, None]
     is_earlier = np.arange(scores.shape[1]) < places[:, None]
     ahead = np.count_nonzero((others > own) | ((others == own) & is_earlier), axis=1)  # NaN is ahead of nothing
     is_hit = ahead < K
     count = candidates.relevant_count[cases[is_hit]]
     discounts = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.cumsum(discounts)[np.minimum(count, min(K, scores.shape[1])) - 1]
+    ideal = np.cumsum(discounts)[np.minimum(count, listed) - 1]
     return float((1 / count + discounts[ahead[is_hit]] / ideal).sum()) / max(len(scores), 1)
 
 

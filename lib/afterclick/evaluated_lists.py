@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from afterclick.blend import Blend, blend_scores, contexts_of
-from afterclick.blend_training import Candidates, learn_rules, propose
+from afterclick.blend_training import Candidates, learn_rules
 from afterclick.evaluated_ranks import MODELS, with_intervals
 from afterclick.event_logs import EventLog
 from afterclick.factor_training import FactorTrainer, settings_to_try
+from afterclick.mixture_training import Case, candidates
 from afterclick.ranking import top_n
 from afterclick.replayed_sources import ReplayedSources, TrainedFactors
 from afterclick.sequences import Cells, Sequences, sum_cells
@@ -55,20 +56,15 @@ def learn_split(
     """Learn the blend and the half-life of interest on held-out events."""
     factors = FactorTrainer(log, settings, is_train=held.train)(len(log), None)
     sources = _trained_sources(log, held, rules)
+    cases = [
+        Case(sources.observe_histories(side.sequences), None if repeats else side.seen, side.relevant)
+        for side in sides(log, held, factors, repeats=repeats)
+    ]
 
-    def candidates(tried: SourceRules) -> list[Candidates]:
-        sources.rules = tried
-        return [
-            propose(
-                sources.evidence_of(factors, side.sequences),
-                None if repeats else side.seen,
-                side.relevant,
-                contexts_of(side.sequences),
-            )
-            for side in sides(log, held, factors, repeats=repeats)
-        ]
+    def propose_by(tried: SourceRules) -> list[Candidates]:
+        return [candidates(one, factors, tried) for one in cases]
 
-    return learn_rules(candidates, rules, repeats=repeats)
+    return learn_rules(propose_by, rules, repeats=repeats)
 
 
 def split_figures(
@@ -87,7 +83,7 @@ def split_figures(
     per_case: dict[str, list[dict[str, npt.NDArray[Any]]]] = {name: [] for name in MODELS}
     listed = {name: np.zeros(len(log.item_ids), bool) for name in MODELS}
     for side in sides(log, held, factors, repeats=repeats, everybody=True):
-        for name, scores in _all_scores(sources, factors, side, blend).items():
+        for name, scores in _all_scores(sources, rules, factors, side, blend).items():
             scores[:, ~factors.is_known] = -np.inf
             if not repeats:
                 scores[side.seen.people, side.seen.items] = -np.inf
@@ -145,9 +141,9 @@ def _trained_sources(log: EventLog, held: Held, rules: SourceRules) -> ReplayedS
 
 
 def _all_scores(
-    sources: ReplayedSources, factors: TrainedFactors, side: Side, blend: Blend
+    sources: ReplayedSources, rules: SourceRules, factors: TrainedFactors, side: Side, blend: Blend
 ) -> dict[str, npt.NDArray[Any]]:
-    evidence = sources.evidence_of(factors, side.sequences)
+    evidence = sources.observe_histories(side.sequences).evidence(factors, rules)
     items = factors.basis.item_factors.astype(np.float32).T
     popularity = np.repeat(factors.popularity[None, :], len(evidence.fold_in), axis=0)  # 64 bits: ties need them
     covisitation, frequency = np.zeros_like(popularity), np.zeros_like(popularity)

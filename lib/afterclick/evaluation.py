@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+from threadpoolctl import threadpool_limits
 
 from afterclick.evaluated_lists import Held, best_settings, learn_split, split_figures
 from afterclick.evaluated_ranks import figures_of_ranks, table_by_history
@@ -53,7 +54,9 @@ def evaluate(protocol: Protocol, log: EventLog, train_count: int | None, plan: P
         Told the number of cases done since it was last called.
     """
     run = {"split": _split, "next": _next, "prequential": _prequential}[protocol]
-    return {"protocol": protocol, "repeats": "allowed" if plan.repeats else "new"} | run(log, train_count, plan, tick)
+    with threadpool_limits(1, "blas"):  # many small systems: BLAS threads only wait for each other
+        found = run(log, train_count, plan, tick)
+    return {"protocol": protocol, "repeats": "allowed" if plan.repeats else "new"} | found
 
 
 def _split(log: EventLog, train_count: int | None, plan: Plan, tick: Tick) -> dict[str, Any]:

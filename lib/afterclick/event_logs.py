@@ -60,6 +60,15 @@ class EventLog:
         events = np.arange(len(self))
         return steps_to(whole, place, self.users, events)
 
+    @cached_property
+    def times(self) -> IntVector:
+        """Return for each event how many earlier ones were of the same person and item."""
+        _, pair_of = np.unique(self.users * len(self.item_ids) + self.items, return_inverse=True)
+        order = np.argsort(pair_of, kind="stable")
+        times = np.empty(len(order), np.int64)
+        times[order] = np.arange(len(order)) - np.searchsorted(pair_of[order], pair_of[order])
+        return times
+
     def sequences(self, users: IntVector, before: IntVector, *, length: int) -> Sequences:
         """Return each person's last `length` events among the first `before` of the log."""
         order, starts, _ = self.by_user

@@ -16,7 +16,7 @@ from afterclick.sequences import Cells, Sequences
 
 REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
 """Why an item is listed, by the source that brought most of its score, in the order of `blend.SOURCES`."""
-_FOLD_IN, _COVISITATION, _FREQUENCY, _POPULARITY = 0, 1, 2, 3
+_FOLD_IN, _COVISITATION, _FREQUENCY = 0, 1, 2
 
 
 class Scored(NamedTuple):
@@ -39,16 +39,36 @@ class Explainer:
     item_ids: Sequence[str]
 
     def __call__(
-        self, scored: Scored, sequences: Sequences, person: int, items: npt.NDArray[np.int64]
+        self, scored: Sequence[Scored], sequences: Sequences, person: int, lists: Sequence[npt.NDArray[np.int64]]
+    ) -> list[list[ListedItem]]:
+        """Return the items of a person's lists, each with the source and the past item that brought most of its score.
+
+        Parameters
+        ----------
+        scored, lists
+            One of each for every mixture.
+        """
+        parts = [self._parts(one, person, items) for one, items in zip(scored, lists, strict=True)]
+        carried = self._by_fold_in(scored, person, lists, [one.argmax(axis=0) for one in parts])
+        return [
+            self._explained(one, sequences, person, items, parts=split, because=because, of_fold_in=share)
+            for one, items, split, (because, share) in zip(scored, lists, parts, carried, strict=True)
+        ]
+
+    def _explained(
+        self,
+        scored: Scored,
+        sequences: Sequences,
+        person: int,
+        items: npt.NDArray[np.int64],
+        *,
+        parts: npt.NDArray[np.float64],
+        because: npt.NDArray[np.int64],
+        of_fold_in: npt.NDArray[np.float64],
     ) -> list[ListedItem]:
-        """Return a person's items, each with the source and the past item that brought most of its score."""
-        parts = self._parts(scored, person, items)
         main = parts.argmax(axis=0)
         total = np.maximum(np.abs(parts).sum(axis=0), 1e-12)
-        because, of_fold_in = self._by_fold_in(scored, person, items)
-        share = np.where(main < _POPULARITY, parts[main, np.arange(len(items))], 0.0)
-        by_itself = (main != _COVISITATION) & (main != _FREQUENCY)
-        share = np.where(by_itself, of_fold_in * parts[_FOLD_IN], share) / total
+        share = np.where(_is_by_past(main), parts[main, np.arange(len(items))], of_fold_in * parts[_FOLD_IN]) / total
         followed = main == _COVISITATION
         if followed.any():
             because[followed] = self._led_to(sequences, person, items[followed])
@@ -76,12 +96,39 @@ class Explainer:
         return rows * weights[:, None]
 
     def _by_fold_in(
-        self, scored: Scored, person: int, items: npt.NDArray[np.int64]
+        self,
+        scored: Sequence[Scored],
+        person: int,
+        lists: Sequence[npt.NDArray[np.int64]],
+        mains: Sequence[npt.NDArray[np.intp]],
+    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        """Return the past item that brought most of each fold-in score, and how much of it.
+
+        Notes
+        -----
+        Asked only for items that no other past item explains, and of lists that fold in the same at once: a system
+        per person costs more than all the rest of the explanation.
+        """
+        found = [(items.copy(), np.zeros(len(items))) for items in lists]
+        asked = [np.flatnonzero(~_is_by_past(main)) for main in mains]
+        told = {id(one.interest): one.interest for one in scored}
+        for interest in told.values():
+            some = [n for n, one in enumerate(scored) if one.interest is interest and len(asked[n])]
+            if not some:
+                continue
+            wanted = np.concatenate([lists[n][asked[n]] for n in some])
+            because, share = self._carried(interest, person, wanted)
+            cuts = np.cumsum([len(asked[n]) for n in some])[:-1]
+            for n, past, part in zip(some, np.split(because, cuts), np.split(share, cuts), strict=True):
+                found[n][0][asked[n]], found[n][1][asked[n]] = past, part
+        return found
+
+    def _carried(
+        self, interest: Cells, person: int, items: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        """Return the past item that brought most of each fold-in score, and how much of it."""
-        begin, end = np.searchsorted(scored.interest.people, [person, person + 1])
-        seen = scored.interest.items[begin:end]
-        confidence = self.model.alpha * scored.interest.values[begin:end] ** self.model.weight_power
+        begin, end = np.searchsorted(interest.people, [person, person + 1])
+        seen = interest.items[begin:end]
+        confidence = self.model.alpha * interest.values[begin:end] ** self.model.weight_power
         brought = contributions(self.basis, items, seen, confidence)
         most = brought.argmax(axis=1)
         share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
@@ -95,3 +142,8 @@ class Explainer:
             return np.full(len(items), past[0])
         followed = (sources.followers[past][:, :, None] == items).any(axis=1)
         return past[followed.argmax(axis=0)]
+
+
+def _is_by_past(main: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Return which items a past item explains by itself: what led there, or the item."""
+    return (main == _COVISITATION) | (main == _FREQUENCY)

@@ -1,7 +1,6 @@
 """Learn from held-out time how to list in a visit (event by event) and for people who come back (whole visits)."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +9,7 @@ from afterclick.blend import contexts_of, default_blend
 from afterclick.blend_training import Candidates, learn_rules, propose
 from afterclick.mixtures import Mixture, Mixtures
 from afterclick.prequential import Replay, blocks, is_returning, seen_by
-from afterclick.replayed_sources import ReplayedSources, TrainedFactors
+from afterclick.replayed_sources import Observed, ReplayedSources, TrainedFactors
 from afterclick.sequences import Cells, IntVector, sum_cells
 from afterclick.source_rules import SourceRules
 
@@ -77,29 +76,44 @@ def visits(replay: Replay, begin: int, end: int) -> Asked:
     return Asked(starts, sum_cells(cases, replay.log.items[begin:end][is_wanted], np.ones(len(cases))))
 
 
+class Case(NamedTuple):
+    """A block of held-out cases: what was known, what may not be listed, what was wanted."""
+
+    observed: Observed
+    seen: Cells | None
+    wanted: Cells
+
+
 def _learn(replay: Replay, factors: TrainedFactors, asked: Asked, frozen_at: int | None) -> Mixture:
+    cases = list(observe(replay, asked, frozen_at))
+
     def propose_by(rules: SourceRules) -> list[Candidates]:
-        return list(candidates(replace(replay, rules=rules), factors, asked, frozen_at))
+        return [candidates(one, factors, rules) for one in cases]
 
     return Mixture(*learn_rules(propose_by, replay.rules, repeats=replay.repeats))
 
 
-def candidates(
-    replay: Replay, factors: TrainedFactors, asked: Asked, frozen_at: int | None = None
-) -> Iterator[Candidates]:
-    """Yield what the sources propose for each case, in blocks; cases that wanted nothing listable are left out.
+def observe(replay: Replay, asked: Asked, frozen_at: int | None = None) -> Iterator[Case]:
+    """Yield what was known at each case, in blocks: the same for all rules that are tried.
 
     Parameters
     ----------
     frozen_at
-        Co-visitation and trend learn nothing from this event on; None: they learn from all.
+        Co-visitation, trend and repeats learn nothing from this event on; None: they learn from all.
     """
     sources = ReplayedSources(replay.log, replay.rules, frozen_at)
     for cases in blocks(replay.log, np.arange(len(asked.events))):
         events, wanted = asked.take(cases)
-        evidence, sequences = sources.evidence(factors, replay.log.users[events], replay.visible[events])
+        observed = sources.observe(replay.log.users[events], replay.visible[events])
         seen = None if replay.repeats else seen_by(replay, events)
         if seen is not None:
             span = len(replay.log.item_ids)
             wanted = wanted.where(~np.isin(wanted.people * span + wanted.items, seen.people * span + seen.items))
-        yield propose(evidence, seen, wanted, contexts_of(sequences)).take(np.unique(wanted.people))
+        yield Case(observed, seen, wanted)
+
+
+def candidates(case: Case, factors: TrainedFactors, rules: SourceRules) -> Candidates:
+    """Return what the sources propose for each case under some rules; those that wanted nothing listable are left out."""
+    observed, seen, wanted = case
+    proposed = propose(observed.evidence(factors, rules), seen, wanted, contexts_of(observed.sequences))
+    return proposed.take(np.unique(wanted.people))

@@ -12,8 +12,10 @@ from afterclick.covisitation import Followers
 from afterclick.mixtures import GAP_MS, Mixture, Mixtures
 from afterclick.sequences import IntVector
 
-ARRAYS = ("followers", "follower_weights", "follower_totals", "trend")
+ARRAYS = ("followers", "follower_weights", "follower_totals", "trend", "repeat_rate")
 """Files of the sources."""
+OPTIONAL = ("repeat_rate",)
+"""Files that models of earlier versions lack."""
 
 
 @dataclass(frozen=True)
@@ -28,12 +30,15 @@ class ModelSources:
         Sum of all steps from the item (float64).
     trend : shape (n_items,)
         Recent popularity (float64).
+    repeat_rate : shape (n_items,)
+        Share of the people who had an item that had it again (float64).
     """
 
     followers: npt.NDArray[np.int32]
     follower_weights: npt.NDArray[np.float32]
     follower_totals: npt.NDArray[np.float64]
     trend: npt.NDArray[np.float64]
+    repeat_rate: npt.NDArray[np.float64]
     mixtures: Mixtures
 
     def read_followers(self, items: IntVector) -> Followers:
@@ -52,6 +57,7 @@ class ModelSources:
             "follower_weights": ("<f4", (n_items, width)),
             "follower_totals": ("<f8", (n_items,)),
             "trend": ("<f8", (n_items,)),
+            "repeat_rate": ("<f8", (n_items,)),
         }
         found = [
             f"{name} is {kinds[name]}, expected {expected[name]}" for name in ARRAYS if kinds[name] != expected[name]
@@ -61,7 +67,13 @@ class ModelSources:
         if self.followers.size and not -1 <= self.followers.min() <= self.followers.max() < n_items:
             found.append("followers name items that are not there")
         weights = [mixture.blend.weights for mixture in (self.mixtures.in_visit, self.mixtures.returning)]
-        numbers: list[npt.NDArray[Any]] = [self.follower_weights, self.follower_totals, self.trend, *weights]
+        numbers: list[npt.NDArray[Any]] = [
+            self.follower_weights,
+            self.follower_totals,
+            self.trend,
+            self.repeat_rate,
+            *weights,
+        ]
         if not all(np.isfinite(values).all() for values in numbers):
             found.append("counts or weights are not finite")
         shape = (len(CONTEXTS), len(SOURCES))
@@ -76,10 +88,12 @@ class ModelSources:
 def make_sources(arrays: Mapping[str, npt.NDArray[Any]], described: Mapping[str, Any]) -> ModelSources:
     """Return the sources of a model's files; KeyError or TypeError where the manifest lacks something.
 
-    A manifest from before returning people had a mixture of their own has one for everybody.
+    A manifest from before returning people had a mixture of their own has one for everybody; a model from before
+    repeats were counted has rules that do not ask for them.
     """
     in_visit = Mixture.from_dict(described)
     returning = Mixture.from_dict(described["returning"]) if "returning" in described else in_visit
     mixtures = Mixtures(in_visit, returning, int(described.get("visit_gap_ms", GAP_MS)))
-    columns: dict[str, Any] = {name: arrays[name] for name in ARRAYS}
+    known = {"repeat_rate": np.ones_like(arrays["trend"]), **arrays}
+    columns: dict[str, Any] = {name: known[name] for name in ARRAYS}
     return ModelSources(**columns, mixtures=mixtures)

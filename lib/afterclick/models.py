@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from afterclick.errors import IncompatibleModelError
 from afterclick.model_sources import ARRAYS as SOURCE_ARRAYS
-from afterclick.model_sources import ModelSources, make_sources
+from afterclick.model_sources import OPTIONAL, ModelSources, make_sources
 
 LAYOUT = 2
 """Version of the files' layout; a loader refuses any other."""
@@ -116,7 +116,8 @@ def load_model(folder: Path) -> Model:
     """
     manifest = _read_manifest(folder)
     names = {entry.name for entry in folder.iterdir()}
-    stored = (*_ARRAYS, *SOURCE_ARRAYS) if manifest["sources"] else _ARRAYS
+    sources = [name for name in SOURCE_ARRAYS if name not in OPTIONAL or f"{name}.npy" in manifest["files"]]
+    stored = (*_ARRAYS, *sources) if manifest["sources"] else _ARRAYS
     expected = {f"{name}.npy" for name in stored}
     if set(manifest["files"]) != expected or names != {*expected, "manifest.json"}:
         raise IncompatibleModelError(
@@ -130,8 +131,8 @@ def load_model(folder: Path) -> Model:
         key: manifest[key]
         for key in ("version", "regularization", "alpha", "event_weights", "trained_at", "weight_power")
     }
-    sources = _read_sources(folder, arrays, manifest["sources"]) if manifest["sources"] else None
-    return Model(**{name: arrays[name] for name in _ARRAYS}, **parameters, sources=sources)
+    read = _read_sources(folder, arrays, manifest["sources"]) if manifest["sources"] else None
+    return Model(**{name: arrays[name] for name in _ARRAYS}, **parameters, sources=read)
 
 
 def newest_model(root: Path) -> Path | None:

@@ -108,8 +108,8 @@ class _Run:
         """Rank what happened under every model; items that may not be listed are no cases."""
         replay, log = self.replay, self.replay.log
         users, targets, visible = log.users[events], log.items[events], replay.visible[events]
-        self.sources.rules = mixture.rules
-        evidence, sequences = self.sources.evidence(factors, users, visible)
+        observed = self.sources.observe(users, visible)
+        evidence, sequences = observed.evidence(factors, mixture.rules), observed.sequences
         nightly = _nightly(replay, factors, users, np.minimum(visible, trained_on))
         seen = None if replay.repeats else seen_by(replay, events)
         is_case = np.ones(len(events), bool) if seen is None else ~_is_seen(seen, targets)

@@ -4,30 +4,23 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import Evidence, blend_scores, contexts_of, single_source_blend
+from afterclick.blend import single_source_blend
 from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
-from afterclick.covisitation import DEPTH, score_followers
-from afterclick.fold_in import FoldInBasis, contributions, fold_in_users, prepare_basis
+from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
 from afterclick.listed_reasons import Explainer, Scored
 from afterclick.mixtures import Mixture, Mixtures, is_back
+from afterclick.model_evidence import ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
 from afterclick.popular_list import popular_list
 from afterclick.ranking import top_n
-from afterclick.sequences import (
-    Cells,
-    Sequences,
-    as_confidences,
-    last_items,
-    take_sequences,
-    weigh_recent,
-    weigh_repeats,
-)
+from afterclick.sequences import Cells, Sequences, take_sequences, weigh_recent
 from afterclick.setting_sections import RecommendationSettings
 from afterclick.source_rules import SourceRules
 
@@ -53,14 +46,11 @@ class Recommender:
         return [str(item_id) for item_id in self.model.item_ids]
 
     @cached_property
-    def _item_factors(self) -> npt.NDArray[np.float64]:
-        return np.ascontiguousarray(self.basis.item_factors.T)
-
-    @cached_property
-    def _shares(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _model_basis(self) -> ModelBasis:
         popularity, sources = self.model.popularity, self.model.sources
         trend = sources.trend if sources else np.zeros_like(popularity)
-        return popularity / max(popularity.max(), 1e-12), trend / max(trend.max(), 1e-12)
+        shares = popularity / max(popularity.max(), 1e-12), trend / max(trend.max(), 1e-12)
+        return ModelBasis(self.model, self.basis, np.ascontiguousarray(self.basis.item_factors.T), *shares)
 
     @cached_property
     def _weight_of_code(self) -> npt.NDArray[np.float64]:
@@ -92,20 +82,32 @@ class Recommender:
         -----
         Who is in a visit at `now_ms` has two lists, the second for when they come back; all others that one only.
         """
-        records, mixtures = [history.records for history in histories], self._mixtures
-        ends = np.array([int(one["event_ms"][-1]) if len(one) else now_ms for one in records], np.int64)
-        back = is_back(ends, now_ms, gap_ms=mixtures.gap_ms) & mixtures.differ
-        current = iter(self._listed([one for one, is_away in zip(records, back, strict=True) if not is_away]))
-        later = self._listed(records, mixtures.returning) if mixtures.differ else [[]] * len(records)
-        found = []
-        for history, is_away, end, returning in zip(histories, back.tolist(), ends.tolist(), later, strict=True):
-            items = returning if is_away else next(current)
-            source, shown = ("fold_in", items) if items else ("popular", self._popular.items)
-            top = TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, shown)
-            if returning and not is_away:
-                top = msgspec.structs.replace(top, later=returning, later_after_ms=end + mixtures.gap_ms)
-            found.append(top)
-        return found
+        mixtures = self._mixtures
+        both = (mixtures.in_visit, mixtures.returning) if mixtures.differ else (mixtures.in_visit,)
+        ends = [int(one.records["event_ms"][-1]) if len(one.records) else now_ms for one in histories]
+        back = is_back(np.array(ends, np.int64), now_ms, gap_ms=mixtures.gap_ms) & mixtures.differ
+        here, away = (
+            iter(
+                self._listed(
+                    [one.records for one, is_away in zip(histories, back, strict=True) if is_away == group], of
+                )
+            )
+            for group, of in ((False, both), (True, (mixtures.returning,)))
+        )
+        return [
+            self._top(history, next(away if is_away else here), now_ms, end + mixtures.gap_ms)
+            for history, is_away, end in zip(histories, back.tolist(), ends, strict=True)
+        ]
+
+    def _top(
+        self, history: StoredHistory, lists: Sequence[list[ListedItem]], now_ms: int, later_after_ms: int
+    ) -> TopList:
+        items, *later = lists
+        source, shown = ("fold_in", items) if items else ("popular", self._popular.items)
+        top = TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, shown)
+        if any(later):
+            top = msgspec.structs.replace(top, later=later[0], later_after_ms=later_after_ms)
+        return top
 
     def lists_at(self, histories: Sequence[StoredHistory], moments: Sequence[int]) -> list[TopList]:
         """Return each person's list as it would have been shown at a moment of their own, in ms since the epoch."""
@@ -114,26 +116,34 @@ class Recommender:
 
     def session_list(self, item_ids: Sequence[str], now_ms: int) -> TopList:
         """Return the list of an anonymous session, its items oldest first; the popular one where none is known."""
-        (items,) = self._listed([session_records(item_ids)])
+        ((items,),) = self._listed([session_records(item_ids)], (self._mixtures.in_visit,))
         return TopList(self.model.version, "session", 0, now_ms, items) if items else self.popular(now_ms)
 
     def _listed(
-        self, records: Sequence[npt.NDArray[np.void]], mixture: Mixture | None = None
-    ) -> list[list[ListedItem]]:
-        """Return the best items for each history; nothing where the model knows nothing of it."""
+        self, records: Sequence[npt.NDArray[np.void]], mixtures: Sequence[Mixture]
+    ) -> list[list[list[ListedItem]]]:
+        """Return the best items for each history by each mixture; nothing where the model knows nothing of it."""
+        if not records:
+            return []
         sequences = self.sequences(records)
-        scored = self.score(sequences, mixture)
-        scores = scored.scores.copy()
+        evidence = ModelEvidence(self._model_basis, sequences)
+        scored = [evidence.scored(mixture) for mixture in mixtures]
+        best = [self._best(one.scores, sequences) for one in scored]
+        is_known = np.diff(sequences.indptr) > 0
+        return [
+            self._explain(scored, sequences, person, [items[person] for items in best])
+            if is_known[person]
+            else [[] for _ in mixtures]
+            for person in range(len(records))
+        ]
+
+    def _best(self, scored: npt.NDArray[np.floating[Any]], sequences: Sequences) -> list[npt.NDArray[np.int64]]:
+        """Return the rows of everybody's best items that may be listed."""
+        scores = scored.copy()
         if self.settings.exclude_seen:
             scores[sequences.people, sequences.items] = -np.inf
         ranked = top_n(scores, self.settings.list_size)
-        is_known = np.diff(sequences.indptr) > 0
-        return [
-            self._explain(scored, sequences, person, ranked.items[person][np.isfinite(ranked.scores[person])])
-            if is_known[person]
-            else []
-            for person in range(len(records))
-        ]
+        return [items[np.isfinite(found)] for items, found in zip(ranked.items, ranked.scores, strict=True)]
 
     def carriers(
         self, records: npt.NDArray[np.void], item_ids: Sequence[str], *, most: int = 5, now_ms: int = 0
@@ -203,29 +213,7 @@ class Recommender:
         mixture
             None: that of people in a visit.
         """
-        sources, n_people = self.model.sources, len(sequences.indptr) - 1
-        mixture = mixture or self._mixtures.in_visit
-        interest = self._interest(sequences, mixture)
-        confidences = as_confidences(interest, n_people, alpha=self.model.alpha, power=self.model.weight_power)
-        fold_in = fold_in_users(self.basis, *confidences) @ self._item_factors
-        nothing = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-        if not sources:
-            weights = mixture.blend.weights[contexts_of(sequences)]
-            return Scored(fold_in, Evidence(fold_in, nothing, nothing, *self._shares), weights, interest)
-        wanted = last_items(sequences, DEPTH)
-        evidence = Evidence(
-            fold_in,
-            score_followers(wanted, sources.read_followers(wanted[wanted >= 0])),
-            weigh_repeats(
-                sequences,
-                self._shares[1],
-                half_life=mixture.rules.repeat_half_life,
-                trend_power=mixture.rules.repeat_trend_power,
-            ),
-            *self._shares,
-        )
-        weights = mixture.blend.weights[contexts_of(sequences)]
-        return Scored(blend_scores(evidence, weights), evidence, weights, interest)
+        return ModelEvidence(self._model_basis, sequences).scored(mixture or self._mixtures.in_visit)
 
     def _interest(self, sequences: Sequences, mixture: Mixture) -> Cells:
         return weigh_recent(sequences, half_life=mixture.rules.interest_half_life)

@@ -5,7 +5,7 @@ happened between that and an event's own moment is joined to it.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,21 @@ from afterclick.covisitation import (
     Followers,
     Steps,
     read_followers,
+    score_covisitation,
     score_followers,
 )
 from afterclick.event_logs import EventLog
 from afterclick.fold_in import FoldInBasis, fold_in_users
-from afterclick.sequences import IntVector, Sequences, as_confidences, last_items, weigh_recent, weigh_repeats
+from afterclick.sequences import (
+    Cells,
+    IntVector,
+    Sequences,
+    as_confidences,
+    last_items,
+    repeat_rates,
+    weigh_recent,
+    weigh_repeats,
+)
 from afterclick.source_rules import SourceRules
 
 
@@ -52,9 +62,37 @@ class TrainedFactors:
         )
 
 
+class Observed(NamedTuple):
+    """What was known of some people, before a model and its rules read it.
+
+    Parameters
+    ----------
+    covisitation
+        Scores of what followed their newest items.
+    trend, repeat_rate : shape (n_items,)
+        As `ModelSources` has them, the trend as shares of the highest.
+    """
+
+    sequences: Sequences
+    covisitation: Cells
+    trend: npt.NDArray[np.float64]
+    repeat_rate: npt.NDArray[np.float64]
+
+    def evidence(self, factors: TrainedFactors, rules: SourceRules) -> Evidence:
+        """Return what the sources say of it."""
+        vectors = factors.vectors(self.sequences, rules.interest_half_life).astype(np.float32)
+        return Evidence(
+            fold_in=vectors @ factors.basis.item_factors.astype(np.float32).T,
+            covisitation=self.covisitation,
+            frequency=weigh_repeats(self.sequences, self.trend, self.repeat_rate, rules),
+            popularity=factors.popularity,
+            trend=self.trend,
+        )
+
+
 @dataclass
 class ReplayedSources:
-    """Co-visitation and trend counts of a log's first `position` events."""
+    """Co-visitation, trend and repeats of a log's first `position` events."""
 
     log: EventLog
     rules: SourceRules
@@ -64,12 +102,15 @@ class ReplayedSources:
     table: Covisitation = field(init=False)
     trend: npt.NDArray[np.float64] = field(init=False)
     trend_ms: int = 0
+    buyers: npt.NDArray[np.int64] = field(init=False)
+    """Shape (2, n_items): how many people had an item, and how many had it again."""
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
         n_items = len(self.log.item_ids)
         self.table = Covisitation(n_items, self.rules.followers)
         self.trend = np.zeros(n_items)
+        self.buyers = np.zeros((2, n_items), np.int64)
 
     def advance(self, position: int) -> None:
         """Take in the events up to `position`."""
@@ -87,10 +128,13 @@ class ReplayedSources:
         ages = np.exp2((self.log.event_ms[begin:end] - now_ms) / half_life_ms)
         self.trend *= np.exp2((self.trend_ms - now_ms) / half_life_ms) if self.trend_ms else 0.0
         self.trend += np.bincount(self.log.items[begin:end], ages, minlength=len(self.trend))
+        for time in (0, 1):
+            had = self.log.items[begin:end][self.log.times[begin:end] == time]
+            self.buyers[time] += np.bincount(had, minlength=len(self.trend))
         self.position, self.trend_ms = end, now_ms
 
-    def evidence(self, factors: TrainedFactors, users: IntVector, visible: IntVector) -> tuple[Evidence, Sequences]:
-        """Return what the sources say of people, each when the first `visible` events of the log are known.
+    def observe(self, users: IntVector, visible: IntVector) -> Observed:
+        """Return what is known of people, each when the first `visible` events of the log are.
 
         Parameters
         ----------
@@ -101,28 +145,14 @@ class ReplayedSources:
         sequences = self.log.sequences(users, visible, length=self.rules.history_length)
         wanted = last_items(sequences, DEPTH)
         live = visible if self.frozen_at is None else np.minimum(visible, self.frozen_at)
-        return self._evidence(factors, sequences, wanted, self._followers(wanted, live)), sequences
+        return self._observed(sequences, score_followers(wanted, self._followers(wanted, live)))
 
-    def evidence_of(self, factors: TrainedFactors, sequences: Sequences) -> Evidence:
-        """Return what the sources say of people with some histories, as the counts stand."""
-        wanted = last_items(sequences, DEPTH)
-        return self._evidence(factors, sequences, wanted, read_followers(self.table, wanted[wanted >= 0]))
+    def observe_histories(self, sequences: Sequences) -> Observed:
+        """Return what is known of people with some histories, as the counts stand."""
+        return self._observed(sequences, score_covisitation(sequences, self.table))
 
-    def _evidence(
-        self, factors: TrainedFactors, sequences: Sequences, wanted: IntVector, followers: Followers
-    ) -> Evidence:
-        rules, trend = self.rules, self.trend / max(self.trend.max(), 1e-12)
-        vectors = factors.vectors(sequences, rules.interest_half_life).astype(np.float32)
-        repeats = weigh_repeats(
-            sequences, trend, half_life=rules.repeat_half_life, trend_power=rules.repeat_trend_power
-        )
-        return Evidence(
-            fold_in=vectors @ factors.basis.item_factors.astype(np.float32).T,
-            covisitation=score_followers(wanted, followers),
-            frequency=repeats,
-            popularity=factors.popularity,
-            trend=trend,
-        )
+    def _observed(self, sequences: Sequences, covisitation: Cells) -> Observed:
+        return Observed(sequences, covisitation, self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers))
 
     def _followers(self, wanted: IntVector, visible: IntVector) -> Followers:
         """Return rows of the table, and in them the steps made since `position` that are visible to each person."""

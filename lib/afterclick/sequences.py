@@ -6,11 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from afterclick.histories import Confidences
+from afterclick.source_rules import SourceRules
 
 IntVector = npt.NDArray[np.int64]
 FloatVector = npt.NDArray[np.floating[Any]]
 _LEAST_TREND = 0.01
 """Added to the trend of an item, so that one that nobody had lately still counts."""
+_PEOPLE_OF_ANY_ITEM = 20
+"""So many people of the average item are added to those of each one."""
 
 
 class Sequences(NamedTuple):
@@ -74,18 +77,39 @@ def weigh_recent(sequences: Sequences, *, half_life: float) -> Cells:
     return sum_cells(sequences.people, sequences.items, sequences.weights * decay)
 
 
-def weigh_repeats(sequences: Sequences, trend: FloatVector, *, half_life: float, trend_power: float) -> Cells:
-    """Add up how often each person had each item, less so what others no longer ask for.
+def weigh_repeats(sequences: Sequences, trend: FloatVector, repeat_rate: FloatVector, rules: SourceRules) -> Cells:
+    """Add up how often each person had each item, less so what others no longer ask for, or have once only.
 
     Parameters
     ----------
     trend : shape (n_items,)
         Recent popularity, between 0 and 1.
+    repeat_rate : shape (n_items,)
+        `repeat_rates`.
+
+    References
+    ----------
+    Bhagat, Muralidharan, Lobzhanidze, Vishwanath (2018), "Buy It Again", section 3.1: the item's own rate of repeats.
     """
-    cells = weigh_recent(sequences, half_life=half_life)
-    if not trend_power:
-        return cells
-    return cells._replace(values=cells.values * (trend[cells.items] + _LEAST_TREND) ** trend_power)
+    cells = weigh_recent(sequences, half_life=rules.repeat_half_life)
+    values = cells.values
+    if rules.repeat_trend_power:
+        values = values * (trend[cells.items] + _LEAST_TREND) ** rules.repeat_trend_power
+    if rules.repeat_rate_power:
+        values = values * repeat_rate[cells.items] ** rules.repeat_rate_power
+    return cells._replace(values=values)
+
+
+def repeat_rates(once: IntVector, again: IntVector) -> FloatVector:
+    """Return the share of the people who had an item that had it again, drawn to that of all items where they are few.
+
+    Parameters
+    ----------
+    once, again : shape (n_items,)
+        Numbers of people.
+    """
+    whole = again.sum() / max(once.sum(), 1)
+    return np.asarray((again + _PEOPLE_OF_ANY_ITEM * whole) / (once + _PEOPLE_OF_ANY_ITEM))
 
 
 def as_confidences(cells: Cells, n_people: int, *, alpha: float, power: float = 1.0) -> Confidences:

@@ -18,6 +18,8 @@ class SourceRules:
         Own frequency: the same.
     repeat_trend_power
         Own frequency: the exponent of the item's trend it is multiplied by; 0 = not at all.
+    repeat_rate_power
+        Own frequency: the exponent of the share of people who had the item again; 0 = not at all.
     trend_half_life_hours
         Trend: an event counts half after this time.
     followers
@@ -29,6 +31,7 @@ class SourceRules:
     interest_half_life: float = 100.0
     repeat_half_life: float = 100.0
     repeat_trend_power: float = 0.0
+    repeat_rate_power: float = 0.0
     trend_half_life_hours: float = 168.0
     followers: int = 128
     history_length: int = 200

@@ -16,6 +16,7 @@ from afterclick.mixtures import GAP_MS, Mixture, Mixtures
 from afterclick.model_sources import ModelSources
 from afterclick.prequential import Replay
 from afterclick.replayed_sources import ReplayedSources
+from afterclick.sequences import repeat_rates
 from afterclick.setting_sections import ModelSettings, RecommendationSettings
 from afterclick.source_rules import SourceRules
 from afterclick.training import Training
@@ -69,7 +70,8 @@ def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool, gap_
     counted = ReplayedSources(log, mixtures.in_visit.rules)
     counted.advance(len(log))
     table = counted.table
-    return ModelSources(table.followers, table.weights, table.totals, counted.trend, mixtures)
+    rates = repeat_rates(*counted.buyers)
+    return ModelSources(table.followers, table.weights, table.totals, counted.trend, rates, mixtures)
 
 
 def _log_of(interactions: pa.Table, item_ids: np.ndarray, settings: RecommendationSettings) -> EventLog:

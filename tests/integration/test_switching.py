@@ -4,6 +4,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPConnection
@@ -20,6 +21,7 @@ from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.version_pointer import VersionPointer, Versions
 from afterclick.consent_rules import Claim
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError, VersionMovedError
+from afterclick.fold_in import solve_user_factor
 from afterclick.list_updates import update_here
 from afterclick.local import services
 from afterclick.local.processes import free_port
@@ -33,6 +35,7 @@ from builders import make_model
 
 logger = logging.getLogger(__name__)
 COMMON = [f"item-{number}" for number in range(20)]
+KINDS = ("view", "cart", "purchase")
 
 
 def model_of(version: str) -> Model:
@@ -218,6 +221,65 @@ def test_switch_under_traffic_mixes_nothing_and_changes_the_version_once(live: S
     assert (answers[0][1], answers[-1][1], changes) == ("v1", "v2", 1)
     expected = read_recommender(live, "v2").lists(store.read_histories(names), 0)
     assert [store.read_list(name)[1].items for name in names] == [top.items for top in expected]  # type: ignore[union-attr]
+
+
+def test_a_drained_stream_s_vectors_are_the_closed_form_of_the_full_history_also_across_a_switch(
+    live: Settings, store: RedisStore
+) -> None:
+    live = live.model_copy(update={"recommendations": live.recommendations.model_copy(update={"list_size": 40})})
+    draw = np.random.default_rng(3)
+    people = [f"person-{number}" for number in range(8)]
+    events = [(people[draw.integers(8)], COMMON[draw.integers(20)], KINDS[draw.integers(3)], n) for n in range(120)]
+
+    def stream(begin: int, end: int, first_batch: int) -> None:
+        for batch, start in enumerate(range(begin, end, 7), first_batch):
+            update_here(typed_rows(events[start : min(start + 7, end)]), settings=live, fence=Fence(1, batch))
+
+    def warm_up(some: list[str]) -> None:
+        for person in some:
+            past = [event for event in events[:60] if event[0] == person]
+            update_here(typed_rows(past), settings=live, version="v2")
+
+    stream(0, 40, 0)
+    stream(33, 60, 100)  # seven events again, as after a restart
+    assert_closed_form(live, store, "v1", events[:60])
+
+    VersionPointer(store).announce("v2")
+    warm_up(people[:4])
+    stream(60, 90, 200)  # while the cache is warmed
+    warm_up(people[4:])
+    serve(live, store, "v2")
+    stream(90, 120, 300)
+
+    assert_closed_form(live, store, "v2", events)
+
+
+def typed_rows(events: list[tuple[str, str, str, int]]) -> pa.Table:
+    subjects, items, kinds, times = zip(*events, strict=True)
+    columns = {"subject_id": subjects, "item_id": items, "event_type": kinds, "event_ms": times, "received_ms": times}
+    return pa.table({name: list(values) for name, values in columns.items()})
+
+
+def assert_closed_form(
+    live: Settings, store: RedisStore, version: str, events: list[tuple[str, str, str, int]]
+) -> None:
+    """Solve for the vector behind each list (a list of all items determines it) and compare."""
+    model = model_of(version)
+    factors = model.item_factors.astype(np.float64)
+    gram = factors.T @ factors + model.regularization * np.eye(factors.shape[1])
+    row_of = {str(item): row for row, item in enumerate(model.item_ids)}
+    for person in {event[0] for event in events}:
+        weights: Counter[int] = Counter()
+        for _, item, kind, _ in (event for event in events if event[0] == person):
+            weights[row_of[item]] += live.recommendations.event_weights[kind]  # type: ignore[assignment]
+        seen, confidence = list(weights), model.alpha * np.array(list(weights.values()), float)
+        expected = solve_user_factor(confidence, factors[seen], gram)
+        top = store.read_list(person)[1]
+        assert top
+        assert top.model_version == version
+        listed = factors[[row_of[item.item_id] for item in top.items]]
+        folded, *_ = np.linalg.lstsq(listed, np.array([item.score for item in top.items]))
+        np.testing.assert_allclose(folded, expected, atol=1e-4, rtol=0, err_msg=f"{person} in {version}")
 
 
 @contextmanager

@@ -83,3 +83,9 @@ def test_visits_are_named_by_their_first_event_and_end_one_ms_after_the_gap(gap_
     log = log_of(("ada", "a", 1), ("bob", "b", 2), ("ada", "c", 3))
 
     assert log.visits(gap_ms=gap_ms).tolist() == expected
+
+
+def test_times_counts_the_earlier_events_of_the_same_person_and_item() -> None:
+    log = log_of(("ada", "a", 1), ("bob", "a", 2), ("ada", "a", 3), ("ada", "b", 4), ("ada", "a", 5))
+
+    assert log.times.tolist() == [0, 0, 1, 0, 2]

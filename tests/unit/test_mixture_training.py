@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 
 from afterclick.blend import SOURCES
-from afterclick.event_logs import EventLog, read_events
-from afterclick.mixture_training import learn_mixtures, next_events, visits
+from afterclick.event_logs import EventLog, read_events, visible_before
+from afterclick.mixture_training import candidates, learn_mixtures, next_events, observe, visits
 from afterclick.mixtures import GAP_MS
+from afterclick.source_rules import SourceRules
 from builders import make_replay
 
 DAY = 86_400_000
@@ -96,3 +97,27 @@ def test_what_comes_after_the_held_out_events_changes_nothing_learned() -> None:
     for one, other in zip(whole[:2], alone[:2], strict=True):
         np.testing.assert_allclose(one.blend.weights, other.blend.weights)
         assert one.rules == other.rules
+
+
+@pytest.mark.parametrize("lag_ms", [0, 3 * DAY])
+def test_what_was_known_does_not_depend_on_the_rules_tried_before(lag_ms: int) -> None:
+    """With a lag the first cases see less than the frozen counts hold; no rule may see more of them than the first."""
+    log = shopping(people=20, days=12)
+    begin = int(len(log) * 0.8)
+    visible = visible_before(log, batching="event", visible_after_ms=lag_ms)
+    replay = make_replay(log, is_live=False, visible=visible)
+    factors, asked = replay.train(begin, None), visits(replay, begin, len(log))
+    rules = [SourceRules(), SourceRules(interest_half_life=5.0, repeat_half_life=20.0, repeat_rate_power=0.5)]
+    cases = list(observe(replay, asked, begin))
+
+    tried = [[candidates(case, factors, one) for case in cases] for one in (*rules, rules[0])]
+    anew = [candidates(case, factors, rules[1]) for case in observe(replay, asked, begin)]
+
+    assert (int(visible[asked.events[0]]) < begin) == (lag_ms > 0)
+    for one, other in [*zip(tried[0], tried[2], strict=True), *zip(tried[1], anew, strict=True)]:
+        np.testing.assert_array_equal(one.features, other.features)
+    assert any(
+        (one.features != other.features).any()
+        for one, other in zip(tried[0], tried[1], strict=True)
+        if one.features.shape == other.features.shape
+    )

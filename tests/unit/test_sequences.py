@@ -1,8 +1,20 @@
 """Histories as rows of a catalogue: order, recency and sums."""
 
-import numpy as np
+from dataclasses import replace
 
-from afterclick.sequences import Sequences, as_confidences, last_items, take_sequences, weigh_recent, weigh_repeats
+import numpy as np
+import pytest
+
+from afterclick.sequences import (
+    Sequences,
+    as_confidences,
+    last_items,
+    repeat_rates,
+    take_sequences,
+    weigh_recent,
+    weigh_repeats,
+)
+from afterclick.source_rules import SourceRules
 
 TWO = Sequences(np.array([0, 3, 3, 5]), np.array([4, 2, 4, 1, 0]), np.array([1.0, 1.0, 1.0, 2.0, 1.0]))
 
@@ -37,12 +49,21 @@ def test_take_sequences_moves_the_bounds_of_every_person() -> None:
     assert kept.items.tolist() == [2, 4, 0]
 
 
-def test_weigh_repeats_counts_less_what_others_no_longer_ask_for() -> None:
-    trend = np.array([0.0, 0.0, 0.99, 0.0, 0.24])
+def test_weigh_repeats_counts_less_what_others_no_longer_ask_for_or_have_once_only() -> None:
+    trend, rate = np.array([0.0, 0.0, 0.99, 0.0, 0.24]), np.array([1.0, 0.25, 0.5, 1.0, 0.16])
     plain = weigh_recent(TWO, half_life=np.inf)
+    rules = SourceRules(repeat_half_life=np.inf)
 
-    found = weigh_repeats(TWO, trend, half_life=np.inf, trend_power=0.5)
-    same = weigh_repeats(TWO, trend, half_life=np.inf, trend_power=0.0)
+    same = weigh_repeats(TWO, trend, rate, rules)
+    by_trend = weigh_repeats(TWO, trend, rate, replace(rules, repeat_trend_power=0.5))
+    by_rate = weigh_repeats(TWO, trend, rate, replace(rules, repeat_rate_power=0.5))
 
-    np.testing.assert_allclose(found.values, plain.values * np.sqrt(trend[plain.items] + 0.01))
     np.testing.assert_array_equal(same.values, plain.values)
+    np.testing.assert_allclose(by_trend.values, plain.values * np.sqrt(trend[plain.items] + 0.01))
+    np.testing.assert_allclose(by_rate.values, plain.values * np.sqrt(rate[plain.items]))
+
+
+def test_repeat_rates_follow_the_people_of_an_item_once_there_are_many() -> None:
+    once, again = np.array([0, 980, 20]), np.array([0, 490, 0])  # of all 1,000: 49 %
+
+    assert repeat_rates(once, again).tolist() == pytest.approx([0.49, (490 + 9.8) / 1000, 9.8 / 40])

@@ -1,6 +1,7 @@
 """A model's sources: learned on its own events, kept in its files, used by its lists."""
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from msgspec.structs import astuple
 
 from afterclick.blend import CONTEXTS, SOURCES, Blend
-from afterclick.connectors.redis_store import StoredHistory
+from afterclick.connectors.redis_store import StoredHistory, TopList
 from afterclick.errors import IncompatibleModelError, ModelError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
 from afterclick.listed_reasons import REASONS
@@ -140,6 +142,33 @@ def test_a_model_s_sources_are_read_back_as_saved(recommender: Recommender, tmp_
     assert loaded.model.sources.to_dict() == recommender.model.sources.to_dict()
 
 
+def test_a_model_from_before_repeats_were_counted_is_read(recommender: Recommender, tmp_path: Path) -> None:
+    save_model(recommender.model, tmp_path)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "repeat_rate.npy").unlink()
+    del manifest["files"]["repeat_rate.npy"]
+    for described in (manifest["sources"], manifest["sources"]["returning"]):
+        del described["rules"]["repeat_rate_power"]
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+
+    sources = load_model(tmp_path).sources
+
+    assert sources
+    assert sources.repeat_rate.tolist() == [1.0] * 30
+    assert sources.mixtures.returning.rules.repeat_rate_power == 0
+
+
+def test_a_model_counts_who_had_an_item_again(recommender: Recommender) -> None:
+    rows = walk().to_pylist()
+    pairs = Counter((row["subject_id"], row["item_id"]) for row in rows)
+    once, again = (Counter(item for (_, item), times in pairs.items() if times >= least) for least in (1, 2))
+    whole = sum(again.values()) / sum(once.values())
+    expected = [(again[item] + 20 * whole) / (once[item] + 20) for item in map(str, recommender.model.item_ids)]
+
+    assert recommender.model.sources
+    np.testing.assert_allclose(recommender.model.sources.repeat_rate, expected)
+
+
 def two_mixtures(recommender: Recommender) -> Recommender:
     """Return one whose people are listed by their own past when they come back."""
     sources = recommender.model.sources
@@ -176,6 +205,37 @@ def test_lists_are_the_same_whoever_else_is_in_the_batch_and_away(recommender: R
     assert [both.lists([person], 950)[0] for person in people] == together
     assert [top.later is not None for top in together] == [False, True, False, False]
     assert [top.source for top in together] == ["fold_in", "fold_in", "popular", "fold_in"]
+
+
+@pytest.mark.parametrize("half_life", [100.0, 3.0])
+def test_two_lists_made_at_once_are_those_made_one_by_one(recommender: Recommender, half_life: float) -> None:
+    """What both mixtures read alike is computed once, with the same half-life of interest fold-in too."""
+    sources = recommender.model.sources
+    assert sources
+    rows = np.array([0.3, 0.2, 0.5, 0.05, 0.1]), np.array([1.0, 0.05, 0.1, 0.02, 0.0])
+    blends = [Blend(np.tile(row, (len(CONTEXTS), 1))) for row in rows]
+    one, other = Mixture(blends[0], SourceRules()), Mixture(blends[1], SourceRules(half_life, repeat_rate_power=0.5))
+    people = [history(*(f"i{(7 * n + step) % 30:02d}" for step in range(n + 1))) for n in range(12)]
+
+    def lists(in_visit: Mixture, returning: Mixture) -> list[TopList]:
+        mixtures = sources.mixtures._replace(in_visit=in_visit, returning=returning, gap_ms=100)
+        model = replace(recommender.model, sources=replace(sources, mixtures=mixtures))
+        return Recommender(model, recommender.settings).lists(people, 50)
+
+    both, first, second = lists(one, other), lists(one, one), lists(other, other)
+
+    assert len({item.reason for top in both for item in top.items + (top.later or [])}) > 2
+    for top, here, later in zip(both, first, second, strict=True):
+        assert top.later is not None
+        for found, alone in ((top.items, here.items), (top.later, later.items)):
+            assert [one[:1] + one[2:4] for one in map(astuple, found)] == [
+                one[:1] + one[2:4] for one in map(astuple, alone)
+            ]
+            np.testing.assert_allclose(
+                [item.score for item in found], [item.score for item in alone], rtol=0, atol=1e-9
+            )
+            shares = [[item.share for item in items] for items in (found, alone)]
+            np.testing.assert_allclose(*shares, rtol=0, atol=1e-9)
 
 
 def test_an_anonymous_session_is_a_visit(recommender: Recommender) -> None:
