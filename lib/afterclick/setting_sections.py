@@ -171,6 +171,7 @@ class MaintenanceSettings(Section):
         "unsessioned_events": 90,
         "enriched_items": 180,
         "rejected_rows": 90,
+        "shown_lists": 90,
     }
     """Days that rows are kept, by table; a table not listed keeps everything."""
 

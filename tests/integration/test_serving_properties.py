@@ -22,7 +22,7 @@ import pytest
 from fastapi import FastAPI
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.item_categories import write_categories
+from afterclick.connectors.catalogue_store import ServedCatalogue, write_catalogue
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import WithdrawnItems
@@ -47,7 +47,7 @@ pytestmark = pytest.mark.timeout(3600)
 
 @dataclass
 class World:
-    """What is true, told by the test and not by the API: items, categories, what is withdrawn, who had what."""
+    """What is true, told by the test and not by the API: items, categories, what is withdrawn or out of stock, who had what."""
 
     version: str
     items: list[str]
@@ -98,7 +98,8 @@ def build_world(settings: Settings, draw: random.Random, number: int) -> World:
     store.write_popular(recommender.popular(1))
     category_of = {item: draw.choice(CATEGORIES[:3]) for item in items if draw.random() < 0.9}
     category_of[items[-1]] = "rare"
-    write_categories(store, category_of)
+    out_of_stock = frozenset(draw.sample(items, draw.randint(0, 3)))
+    write_catalogue(store, ServedCatalogue(category_of, out_of_stock))
     had: dict[str, set[str]] = {}
     for person in PEOPLE[:20]:  # the others are unknown
         subject = open_subject_store(settings).admit([Claim(RawId("user", person), {"personalisation": True}, 1)])[0]
@@ -118,7 +119,7 @@ def build_world(settings: Settings, draw: random.Random, number: int) -> World:
     withdrawn = set(draw.sample(items, draw.randint(0, size // 2)))
     if withdrawn:
         WithdrawnItems(settings.redis).withdraw(sorted(withdrawn))
-    return World(version, items, category_of, withdrawn, had)
+    return World(version, items, category_of, withdrawn | out_of_stock, had)
 
 
 @dataclass

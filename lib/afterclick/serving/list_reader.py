@@ -11,7 +11,7 @@ from redis import RedisError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from afterclick.connectors.item_categories import categories_digest_key, categories_key, decode_categories
+from afterclick.connectors.catalogue_store import catalogue_digest_key, catalogue_key, decode_catalogue
 from afterclick.connectors.redis_store import (
     StoredHistory,
     TopList,
@@ -57,15 +57,17 @@ class ListReader:
         self._popular: TopList | None = None
         self._before: TopList | None = None
         self._withdrawn: frozenset[str] = frozenset()
-        self._categories_digest: bytes | None = None
+        self._hidden_from_all: frozenset[str] = frozenset()
+        self._catalogue_digest: bytes | None = None
+        self._out_of_stock: frozenset[str] = frozenset()
         self._seen = SeenMemory(rules.remembered_histories, time.monotonic)
         self.models = ModelReader(settings)
         self._directory = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
 
     @property
     def withdrawn(self) -> frozenset[str]:
-        """Return the items that nobody may get."""
-        return self._withdrawn
+        """Return the items that nobody may get: withdrawn ones, and those out of stock."""
+        return self._hidden_from_all
 
     async def read_list(self, identifier: RawId) -> TopList | None:
         """Return a person's list of the served version; None when there is none or they do not allow it."""
@@ -151,20 +153,22 @@ class ListReader:
                 await self._remember_popular(version.decode())
             members: Any = await self._client.smembers(withdrawn_key(self._prefix))
             self._withdrawn = frozenset(member.decode() for member in members)
-            await self._refresh_categories()
+            await self._refresh_catalogue()
+            self._hidden_from_all = self._withdrawn | self._out_of_stock
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("popular list not refreshed: %r", error)
         await self.models.follow(version.decode() if version else None)
         if self._popular is None:
             self._popular = await asyncio.to_thread(_from_local_model, self._settings)
 
-    async def _refresh_categories(self) -> None:
-        digest: Any = await self._client.get(categories_digest_key(self._prefix))
-        if digest is not None and digest != self._categories_digest:
-            content: Any = await self._client.get(categories_key(self._prefix))
-            category_of = await asyncio.to_thread(decode_categories, content)
-            await asyncio.to_thread(self.models.set_categories, category_of)
-            self._categories_digest = digest
+    async def _refresh_catalogue(self) -> None:
+        digest: Any = await self._client.get(catalogue_digest_key(self._prefix))
+        if digest is not None and digest != self._catalogue_digest:
+            content: Any = await self._client.get(catalogue_key(self._prefix))
+            served = await asyncio.to_thread(decode_catalogue, content)
+            await asyncio.to_thread(self.models.set_categories, served.category_of)
+            self._out_of_stock = served.out_of_stock
+            self._catalogue_digest = digest
 
     async def keep_fresh(self) -> None:
         """Refresh the popular list and follow changes of people for ever."""
