@@ -4,6 +4,7 @@ Reads       a Parquet, CSV or JSON Lines file, with a mapping of our column name
 Writes      table ``items`` or ``customers``          schemas_dimensions
             table ``rejected_rows``                   rows that the suite refused, with reasons
             table ``enriched_items``                  items that were unknown when their events came
+            Redis ``{prefix}catalogue``               categories and stock, for the API
             table ``triggers``, Kafka, lists          people who wait for a lower price or for an item to be back
 Repeating   the same file changes nothing
 """
@@ -20,7 +21,7 @@ from pyspark.sql import SparkSession
 from afterclick.catalogue_triggers import find_catalogue_triggers
 from afterclick.connectors import delta_tables
 from afterclick.connectors.accepted_events import read_accepted
-from afterclick.connectors.dimension_tables import KEYS, Imported, import_dimension, table_version
+from afterclick.connectors.dimension_tables import KEYS, Imported, import_dimension, publish_catalogue, table_version
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.dimension_files import keep_allowed, read_dimension_file
 from afterclick.job_runner import job_context
@@ -58,6 +59,7 @@ def import_file(
     version = table_version(spark, settings, table)
     imported = import_dimension(spark, settings, table, rows)
     if table == "items":
+        publish_catalogue(spark, settings)
         fire_changes(spark, settings, version, now=datetime.now(UTC))
     return imported._replace(without_consent=left_out)
 

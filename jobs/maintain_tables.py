@@ -39,6 +39,7 @@ LAYOUTS = {
     "unsessioned_events": Layout("event_at", ("subject_id",)),
     "quarantine": Layout("quarantined_at", ()),
     "rejected_rows": Layout("rejected_at", ()),
+    "shown_lists": Layout("shown_at", ()),
 }
 """Tables not listed are compacted and vacuumed only."""
 

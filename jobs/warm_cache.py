@@ -2,7 +2,8 @@
 
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
             MLflow alias ``champion``, or a version or date given
-Writes      Redis histories and lists of the version, the popular list, last of all the pointer
+            table ``items``                           schemas.ITEM
+Writes      Redis histories and lists of the version, the catalogue, the popular list, last of all the pointer
 Repeating   safe: histories are sets, and streams may write at the same time; a killed warming goes on where it was
 """
 
@@ -16,6 +17,7 @@ from pyspark.sql import functions as F
 
 from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.accepted_events import read_accepted
+from afterclick.connectors.dimension_tables import publish_catalogue
 from afterclick.connectors.version_pointer import VersionPointer
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
@@ -52,11 +54,13 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
 def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
     """Write everybody's history and list of a version beside those that are served; return the number of people.
 
-    1. the announcement, so that whoever acts meanwhile is not missed, 2. histories and lists, part by part.
+    1. the announcement, so that whoever acts meanwhile is not missed, 2. categories and stock for the API, 3. histories
+    and lists, part by part.
     """
     read_recommender(settings, version)  # a version that cannot be loaded is not announced
     pointer = VersionPointer(redis_store.connect(settings.redis))
     pointer.announce(version)
+    publish_catalogue(spark, settings)
     recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
     people = total(warm_spread(recent, settings=settings, version=version))["written"]
     logger.info("cache warmed version=%s people=%d behind=%d", version, people, pointer.count_behind(version))

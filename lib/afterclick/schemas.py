@@ -22,6 +22,7 @@ from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
 from afterclick.schemas_fates import fields as _schema
 from afterclick.schemas_relevance import PARITY, RELEVANCE
 from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
+from afterclick.schemas_shown import SHOWN_LIST
 
 # One product inside an event. `quantity` and `price` are null where the client did not say.
 LINE_ITEM = _schema(
@@ -32,7 +33,8 @@ LINE_ITEM = _schema(
 
 # What an event says of the visit around it. `campaign` names what brought the visit, `device` its kind, `is_bot` whether
 # its user agent is a known crawler's; of the referrer only the host and of the address only the network (/24, /48) are
-# kept; `dwell_ms` and `scroll_percent` (0-100) say how long and how far a page was read; `form_id` which form was sent.
+# kept; `dwell_ms` and `scroll_percent` (0-100) say how long and how far a page was read; `form_id` which form was sent;
+# `list_id` which list of the API it followed from (table `shown_lists`), by a token that we signed.
 _VISIT = (
     ("campaign", StringType(), True),
     ("referrer_host", StringType(), True),
@@ -42,6 +44,7 @@ _VISIT = (
     ("dwell_ms", LongType(), True),
     ("scroll_percent", DoubleType(), True),
     ("form_id", StringType(), True),
+    ("list_id", StringType(), True),
 )
 
 # The JSON value of a message on the events topic, as the collector writes it; its key is
@@ -145,6 +148,7 @@ INTERACTION_WEIGHT = _schema(
 TABLES: dict[str, StructType] = {
     "relevance": RELEVANCE,
     "parity": PARITY,
+    "shown_lists": SHOWN_LIST,
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,

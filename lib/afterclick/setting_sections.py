@@ -173,6 +173,7 @@ class MaintenanceSettings(Section):
         "unsessioned_events": 90,
         "enriched_items": 180,
         "rejected_rows": 90,
+        "shown_lists": 90,
     }
     """Days that rows are kept, by table; a table not listed keeps everything."""
 
@@ -328,25 +329,6 @@ class KeySettings(Section):
     """SQLAlchemy address of the key store; without it only ``collector.write_keys`` count."""
     refresh_seconds: float = Field(default=2.0, gt=0, le=5)
     """How often services read the keys again: a revoked key works no longer than this."""
-
-
-class ServingSettings(HttpSettings):
-    """The recommendation API."""
-
-    port: int = Field(default=8181, ge=0, le=65535)
-    """Port to bind."""
-    require_key: bool = False
-    """Ask for a key with the scope ``read``; without it whoever reaches the port may ask for lists."""
-    popular_refresh_seconds: float = Field(default=5.0, gt=0)
-    """How often the popularity fallback and the model pointer are read again."""
-    breaker_failures: int = Field(default=3, ge=1)
-    """Failures of Redis in a row after which requests no longer ask it."""
-    breaker_open_seconds: float = Field(default=1.0, gt=0)
-    """Time between two trials whether Redis is back."""
-    status_page: bool = False
-    """Offer ``/status``: figures without ids for everybody who reaches the API, people for key holders or this machine."""
-    status_seconds: float = Field(default=5.0, gt=0)
-    """How often the status page reads the metrics of all parts."""
 
 
 class PrivacySettings(Section):

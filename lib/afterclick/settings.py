@@ -14,6 +14,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from afterclick.errors import SettingsError
+from afterclick.serving_settings import ServingSettings
 from afterclick.setting_sections import (
     CollectorSettings,
     FaultSettings,
@@ -32,7 +33,6 @@ from afterclick.setting_sections import (
     RedisSettings,
     RelevanceSettings,
     Section,
-    ServingSettings,
     SessionSettings,
     StorageSettings,
     StreamSettings,

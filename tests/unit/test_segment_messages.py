@@ -62,6 +62,7 @@ def test_read_message_writes_every_field() -> None:
         "dwell_ms": None,
         "scroll_percent": None,
         "form_id": None,
+        "list_id": None,
         "consent": ["analytics", "personalisation"],
         "source": "segment",
         "rejected_reason": None,

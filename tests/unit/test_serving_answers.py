@@ -1,16 +1,18 @@
 """Answers: exclusions, filling up, explanations, never empty."""
 
-import numpy as np
+import random
 
 from afterclick.connectors.redis_store import ListedItem, TopList
 from afterclick.models import item_keys
-from afterclick.serving.answers import Hidden, build_answer
+from afterclick.serving.answers import build_answer
+from afterclick.serving.catalogue import build_catalogue
+from afterclick.serving.choosing import Hidden, Rules
 
 POPULAR = TopList("v1", "popular", 0, 1, [ListedItem(name, 0.1, "popular") for name in "abcd"])
 PERSONAL = TopList(
     "v1", "fold_in", 5000, 6000, [ListedItem(name, 0.9, "because_you_interacted", "z", 0.7) for name in "xab"]
 )
-NOBODY: frozenset[str] = frozenset()
+NOTHING = Hidden()
 
 
 def ids(answer: object) -> str:
@@ -18,7 +20,7 @@ def ids(answer: object) -> str:
 
 
 def test_build_answer_gives_the_personal_list_in_order() -> None:
-    answer = build_answer(PERSONAL, POPULAR, n=2, excluded=NOBODY, explain=False, now_ms=9000)
+    answer = build_answer(PERSONAL, POPULAR, rules=Rules(2), hidden=NOTHING, now_ms=9000)
 
     assert (ids(answer), answer.source, answer.fresh_as_of) == ("xa", "fold_in", "1970-01-01T00:00:05.000Z")
     assert answer.generated_at == "1970-01-01T00:00:06.000Z"
@@ -30,13 +32,13 @@ def test_build_answer_gives_the_list_for_the_next_visit_once_this_one_is_over() 
     later = [ListedItem("y", 0.9, "again")]
     two = TopList("v1", "fold_in", 5000, 6000, PERSONAL.items, later=later, later_after_ms=9000)
 
-    shown = [build_answer(two, POPULAR, n=1, explain=False, now_ms=now_ms) for now_ms in (9000, 9001)]
+    shown = [build_answer(two, POPULAR, rules=Rules(1), hidden=NOTHING, now_ms=now_ms) for now_ms in (9000, 9001)]
 
     assert [ids(answer) for answer in shown] == ["x", "y"]
 
 
 def test_build_answer_fills_up_with_popular_items_once_each() -> None:
-    answer = build_answer(PERSONAL, POPULAR, n=5, excluded=frozenset("a"), explain=True, now_ms=9000)
+    answer = build_answer(PERSONAL, POPULAR, rules=Rules(5), hidden=Hidden(frozenset("a")), explain=True, now_ms=9000)
 
     assert ids(answer) == "xbcd"
     assert [item.reason for item in answer.items] == ["because_you_interacted"] * 2 + ["popular"] * 2
@@ -44,7 +46,7 @@ def test_build_answer_fills_up_with_popular_items_once_each() -> None:
 
 
 def test_build_answer_gives_the_popular_list_when_nothing_is_known() -> None:
-    answer = build_answer(None, POPULAR, n=3, excluded=NOBODY, explain=False, now_ms=9000)
+    answer = build_answer(None, POPULAR, rules=Rules(3), hidden=NOTHING, now_ms=9000)
 
     assert (ids(answer), answer.source, answer.fresh_as_of) == ("abc", "popular", None)
     assert answer.generated_at == "1970-01-01T00:00:09.000Z"
@@ -53,37 +55,65 @@ def test_build_answer_gives_the_popular_list_when_nothing_is_known() -> None:
 def test_build_answer_takes_from_the_catalogue_when_the_lists_do_not_suffice() -> None:
     hidden = Hidden(frozenset("xab"), frozenset("c"), frozenset(item_keys(["d"]).tolist()))
 
-    answer = build_answer(PERSONAL, POPULAR, n=2, hidden=hidden, fallback="abcdef", explain=False, now_ms=9000)
+    answer = build_answer(
+        PERSONAL, POPULAR, rules=Rules(2), hidden=hidden, catalogue=build_catalogue("abcdef", {}), now_ms=9000
+    )
 
     assert ids(answer) == "ef"
 
 
-def test_no_request_of_100_000_gets_an_empty_list_or_an_item_that_is_hidden_or_twice() -> None:
-    draw = np.random.default_rng(8)
-    catalogue = [f"i{number}" for number in range(60)]
-    keys = item_keys(catalogue).tolist()
+CATEGORY_OF = {"a": "mug", "b": "mug", "c": "bowl", "d": "bowl", "e": "mug", "x": "tea", "z": "tea"}
+CATALOGUE = build_catalogue("abcde", CATEGORY_OF)
 
-    def some(most: int) -> list[int]:
-        return [int(row) for row in draw.permutation(60)[: draw.integers(0, most)]]
 
-    def top(rows: list[int], source: str) -> TopList:
-        return TopList("v1", source, 1, 1, [ListedItem(catalogue[row], 0.5, source) for row in rows])
-
-    lists = [(top(some(12), "fold_in"), top(some(12), "popular")) for _ in range(500)]
-    hides = [(some(25), some(10), some(20)) for _ in range(500)]
-    for _ in range(100_000):
-        personal, popular = lists[draw.integers(500)]
-        excluded, withdrawn, seen = hides[draw.integers(500)]
-        n = int(draw.integers(1, 12))
-        hidden = Hidden(
-            frozenset(catalogue[row] for row in excluded),
-            frozenset(catalogue[row] for row in withdrawn),
-            frozenset(keys[row] for row in seen),
+def test_a_category_filters_and_is_filled_up_with_its_popular_and_its_new_items() -> None:
+    answers = {
+        category: build_answer(
+            PERSONAL, POPULAR, rules=Rules(4, category=category), hidden=NOTHING, catalogue=CATALOGUE, now_ms=9000
         )
+        for category in ("mug", "tea")
+    }
 
-        answer = build_answer(personal, popular, n=n, hidden=hidden, fallback=catalogue, explain=False, now_ms=1)
+    assert {name: ids(answer) for name, answer in answers.items()} == {"mug": "abe", "tea": "xz"}
+    assert [answer.relaxed for answer in answers.values()] == [[], []]
 
-        got = [item.item_id for item in answer.items]
-        barred = {catalogue[row] for row in (*excluded, *withdrawn, *seen)}
-        assert len(got) == len(set(got)) == min(n, 60 - len(barred))
-        assert not barred & set(got)
+
+def test_a_category_without_an_item_that_may_be_shown_is_given_up_and_said_so() -> None:
+    hidden = Hidden(withdrawn=frozenset("xz"))
+
+    answer = build_answer(
+        PERSONAL, POPULAR, rules=Rules(2, category="tea"), hidden=hidden, catalogue=CATALOGUE, now_ms=9000
+    )
+
+    assert (ids(answer), answer.relaxed) == ("ab", ["category"])
+
+
+def test_pinned_items_come_first_once_each_unless_they_are_hidden() -> None:
+    rules, hidden = Rules(4, pinned=("q", "c", "q", "d")), Hidden(withdrawn=frozenset("d"))
+
+    answer = build_answer(PERSONAL, POPULAR, rules=rules, hidden=hidden, now_ms=9000)
+
+    assert ids(answer) == "qcxa"
+    assert [item.reason for item in answer.items[:2]] == ["pinned", "pinned"]
+
+
+def test_a_cap_leaves_items_of_a_full_category_out_until_nothing_else_is_left() -> None:
+    rules = Rules(4, per_category=1)
+
+    capped = build_answer(PERSONAL, POPULAR, rules=rules._replace(n=3), hidden=NOTHING, catalogue=CATALOGUE, now_ms=1)
+    filled = build_answer(PERSONAL, POPULAR, rules=rules, hidden=NOTHING, catalogue=CATALOGUE, now_ms=1)
+
+    assert (ids(capped), capped.relaxed) == ("xac", [])
+    assert (ids(filled), filled.relaxed) == ("xacb", ["per_category"])
+
+
+def test_an_explored_place_has_an_item_from_below_the_list_and_pinned_ones_stay() -> None:
+    rules = Rules(3, pinned=("q",), reserve=2)
+    shown = []
+    for seed in range(200):
+        exploring = (1.0, random.Random(seed))
+        answer = build_answer(PERSONAL, POPULAR, rules=rules, hidden=NOTHING, now_ms=1, exploring=exploring)
+        shown.append((ids(answer), tuple(item.propensity for item in answer.items)))
+
+    assert {names for names, _ in shown} == {"qba", "qca", "qxb", "qxc"}
+    assert dict(shown)["qba"] == (1.0, 0.25, 0.5)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from afterclick.attribution import read_token
 from afterclick.collector.devices import device_type, ip_prefix, is_bot
 from afterclick.collector.event_names import event_type
 from afterclick.collector.messages import Arrival, Context, Json, Message, Moment, as_text, iso, own_id
@@ -19,6 +20,7 @@ def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival) -> J
     kind = event_type(call, message.event)
     context = message.context or arrival.context or Context()
     library = (context.library or {}).get("name")
+    attribution = read_token(properties.get("attribution"), arrival.attribution_keys)
     return {
         "event_id": as_text(message.message_id) or own_id(raw),
         "event_type": kind.value,
@@ -32,6 +34,7 @@ def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival) -> J
         **_device_fields(context, arrival),
         **(_engagement_fields(properties) if kind is EventType.ENGAGEMENT else _NO_ENGAGEMENT),
         "form_id": as_text(_first(properties, "form_id", "formId", "form_name")) if kind is EventType.FORM else None,
+        "list_id": attribution.list_id if attribution else None,
         "source": library if isinstance(library, str) else "segment",
         "rejected_reason": None,
     }

@@ -15,6 +15,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from afterclick.access_keys import AccessKey, KeyRing, Scope
+from afterclick.attribution import attribution_key
 from afterclick.collector.event_sink import EventSink, OverloadedError
 from afterclick.collector.inspector import Inspector
 from afterclick.collector.messages import Arrival, Event, Refused, refusal
@@ -73,6 +74,9 @@ class Ingest:
         self._settings = parts.settings.collector
         self._rates = RateLimits(self._settings.events_per_second)
         self._origins = frozenset(self._settings.allowed_origins)
+        privacy = parts.settings.privacy
+        secrets = (privacy.pseudonym_key, *privacy.previous_pseudonym_keys)
+        self._attribution_keys = tuple(attribution_key(secret.get_secret_value().encode()) for secret in secrets)
 
     async def take(self, request: Request, opener: Opener, *, call: str | None = None, limit: int) -> Response:
         """Answer 200 when every usable message is durable, and say which were not usable.
@@ -95,7 +99,7 @@ class Ingest:
             return refuse(
                 403, "pages of this origin may not send events; collector.allowed_origins lists those that may"
             )
-        arrival = _arrival(request, self._parts.clock(), call)
+        arrival = _arrival(request, self._parts.clock(), call, self._attribution_keys)
         try:
             body = await read_body(request, limit, self._settings)
         except BodyError as error:
@@ -231,7 +235,7 @@ def _unknown_key() -> Response:
     return refuse(401, "the write key is not known; send it as Basic auth user, in the body (writeKey) or in the query")
 
 
-def _arrival(request: Request, now: datetime, call: str | None) -> Arrival:
+def _arrival(request: Request, now: datetime, call: str | None, attribution_keys: tuple[bytes, ...]) -> Arrival:
     user_agent = request.headers.get("user-agent", "")
     # A server's own address and user agent say nothing of the person.
     is_browser = user_agent.startswith("Mozilla/")
@@ -241,4 +245,5 @@ def _arrival(request: Request, now: datetime, call: str | None) -> Arrival:
         opts_out=request.headers.get("sec-gpc") == "1",
         user_agent=user_agent if is_browser else None,
         ip=request.client.host if is_browser and request.client else None,
+        attribution_keys=attribution_keys,
     )

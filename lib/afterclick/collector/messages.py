@@ -83,6 +83,8 @@ class Arrival:
     """Of the person's own browser; None when a server sent the request."""
     ip: str | None = None
     """Of the person's own browser; None when a server sent the request."""
+    attribution_keys: tuple[bytes, ...] = ()
+    """Of tokens that say which list an event follows from."""
 
 
 @dataclass(frozen=True)

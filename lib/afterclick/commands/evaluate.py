@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.console import Console
@@ -21,6 +21,7 @@ class Protocol(StrEnum):
     SPLIT = "split"
     NEXT = "next"
     PREQUENTIAL = "prequential"
+    PIPELINE = "pipeline"
 
 
 class Repeats(StrEnum):
@@ -56,6 +57,9 @@ def evaluate(  # noqa: PLR0917 - typer's options
     alpha: Annotated[float | None, typer.Option(help="Confidence per weight (default: settings).", min=0)] = None,
     iterations: Annotated[int | None, typer.Option(help="Sweeps (default: settings).", min=1)] = None,
     workers: Annotated[int | None, typer.Option(help="Processes (default: one per core).", min=1)] = None,
+    events: Annotated[int, typer.Option(help="pipeline: events to judge by, at least.", min=1)] = 6_000,
+    rate: Annotated[float, typer.Option(help="pipeline: events per second.", min=1)] = 25,
+    pace: Annotated[float, typer.Option(help="pipeline: seconds between a person's events.", min=0.1)] = 1,
     environment: Annotated[
         str | None, typer.Option(help="conf/<environment>.yaml.", envvar="AFTERCLICK_ENVIRONMENT")
     ] = None,
@@ -65,6 +69,8 @@ def evaluate(  # noqa: PLR0917 - typer's options
 
     split: one list per person against a later or random part. next: each prefix predicts the next event.
     prequential: every event is predicted, then learned; models retrain at midnight.
+    pipeline: first visits are sent through HTTP, Kafka, Spark and Redis, with a list read from the API before each event;
+    beside it what is predicted offline at the measured lag.
     Hyper-parameters and blend weights are learned on the training events only.
 
     Example: afterclick evaluate prequential lines.parquet --mapping conf/mappings/online_retail.yaml --json
@@ -83,7 +89,6 @@ def evaluate(  # noqa: PLR0917 - typer's options
     changed = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
     rules = read_mapping(mapping)
     tables = [read_log(path, rules).table for path in (train, file) if path]
-    log, train_count = read_events(tables, recommendations.event_weights)
     plan = Plan(
         model=model.model_copy(update=changed),
         rules=SourceRules(),
@@ -95,8 +100,15 @@ def evaluate(  # noqa: PLR0917 - typer's options
         train_share=ratio,
         seed=seed,
     )
-    with _progress() as tick:
-        report = run(protocol.value, log, train_count if train else None, plan, tick)
+    if protocol is Protocol.PIPELINE:
+        from afterclick.commands.pipeline import evaluate_pipeline
+        from afterclick.local.pipeline_replay import Pace
+
+        report = evaluate_pipeline(tables, plan, recommendations.event_weights, Pace(rate, pace), events)
+    else:
+        log, train_count = read_events(tables, recommendations.event_weights)
+        with _progress() as tick:
+            report = run(cast("Any", protocol.value), log, train_count if train else None, plan, tick)
     if as_json:
         typer.echo(json.dumps(report))
     else:

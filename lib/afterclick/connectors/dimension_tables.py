@@ -11,9 +11,11 @@ from delta.tables import DeltaTable
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from afterclick.connectors import redis_store
+from afterclick.connectors.catalogue_store import ServedCatalogue, write_catalogue
 from afterclick.connectors.delta_tables import append_once, read_table, table_lock, table_path
 from afterclick.enrichment import ITEM_COLUMNS
-from afterclick.errors import ContractError
+from afterclick.errors import ContractError, StoreUnavailableError
 from afterclick.quality import failure, read_suite
 from afterclick.schemas import TABLES
 from afterclick.schemas_dimensions import REJECTED_ROW
@@ -105,6 +107,23 @@ def rejoin_items(spark: SparkSession, settings: Settings) -> int:
     count = int(last[0].get("numTargetRowsUpdated", 0)) if last else 0
     logger.info("items rejoined rows=%d", count)
     return count
+
+
+def publish_catalogue(spark: SparkSession, settings: Settings) -> None:
+    """Tell the API the items' categories and which are out of stock; repeating it changes nothing.
+
+    While Redis is away it is told by the next ``afterclick rebuild-cache``.
+    """
+    if not DeltaTable.isDeltaTable(spark, table_path(settings, "items")):
+        return
+    items = read_table(spark, settings, "items").select("item_id", "category", "in_stock").toArrow()  # a catalogue
+    names, categories, stocks = (items[name].to_pylist() for name in items.column_names)
+    category_of = {name: category for name, category in zip(names, categories, strict=True) if category}
+    gone = frozenset(name for name, in_stock in zip(names, stocks, strict=True) if in_stock is False)
+    try:
+        write_catalogue(redis_store.connect(settings.redis), ServedCatalogue(category_of, gone))
+    except StoreUnavailableError as error:
+        logger.warning("the API does not know the new catalogue yet (`afterclick rebuild-cache` tells it): %s", error)
 
 
 def table_version(spark: SparkSession, settings: Settings, table: str) -> int:

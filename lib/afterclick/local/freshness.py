@@ -42,8 +42,8 @@ class FreshnessProbe:
         while time.time() - posted_at < self.limit_seconds:
             answer = (await self.api.get(f"/v1/recommendations/{user_id}", params={"n": 20})).json()
             now = time.time()
-            if _epoch(answer["fresh_as_of"]) >= posted_at - 0.001 and answer["source"] != "popular":
-                self._add(posted_at, acked_at, _epoch(answer["generated_at"]), now)
+            if read_epoch(answer["fresh_as_of"]) >= posted_at - 0.001 and answer["source"] != "popular":
+                self._add(posted_at, acked_at, read_epoch(answer["generated_at"]), now)
                 return
             await asyncio.sleep(self.poll_seconds)
         self.missed += 1
@@ -68,7 +68,8 @@ def percentiles_ms(seconds: Sequence[float]) -> dict[str, float]:
     return {f"p{q}": round(float(np.percentile(seconds, q)) * 1000, 1) for q in (50, 95, 99)}
 
 
-def _epoch(text: str | None) -> float:
+def read_epoch(text: str | None) -> float:
+    """Return the time of an answer in seconds since the epoch; 0 where it has none."""
     if not text:
         return 0.0
     return datetime.fromisoformat(text.replace("Z", "+00:00")).astimezone(UTC).timestamp()

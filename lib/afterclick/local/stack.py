@@ -27,6 +27,7 @@ def start_stack(state_dir: Path) -> dict[str, Any]:
     settings = local_settings(state_dir)
     create_topic(bootstrap, settings.kafka.events_topic, settings.kafka.events_partitions)
     create_topic(bootstrap, settings.triggers.topic, 1)
+    create_topic(bootstrap, settings.serving.shown_topic, 1)
     return endpoints
 
 

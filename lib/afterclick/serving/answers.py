@@ -1,13 +1,16 @@
 """What the API answers, and how a list becomes an answer: pure rules, no I/O."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import random
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import NamedTuple
+from itertools import chain
 
 from pydantic import BaseModel
 
-from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
-from afterclick.models import item_keys
+from afterclick.connectors.redis_store import ListedItem, TopList
+from afterclick.exploration import explore
+from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue
+from afterclick.serving.choosing import Chosen, Hidden, Rules, choose
 
 
 class Carrier(BaseModel):
@@ -35,6 +38,8 @@ class RankedItem(BaseModel):
     """With ``explain``: its share of the score, 0-1."""
     carried_by: list[Carrier] | None = None
     """With ``explain``, where the API has the model: the past items that carried the fold-in part most."""
+    propensity: float | None = None
+    """Where this placement explores: the probability with which this item stands at this place."""
 
 
 class Recommendations(BaseModel):
@@ -51,68 +56,73 @@ class Recommendations(BaseModel):
     """The trigger rule that changed the list since the person's last event, if any."""
     placement: str | None = None
     """Where the client shows it, as it said."""
+    bucket: str | None = None
+    """The person's bucket of a comparison side by side (``serving.buckets``); the same each time."""
+    list_id: str | None = None
+    """Number of this list in the log of what was shown; null where it is not logged."""
+    attribution: str | None = None
+    """Token to send back with the events that follow from this list, as ``properties.attribution``."""
+    relaxed: list[str] = []
+    """What was asked and could not be kept: ``category`` (it has no item that may be shown), ``per_category`` (nothing
+    else is left), ``exclude_seen`` (the store is away, and what this person had is not in memory)."""
     items: list[RankedItem]
-
-
-class Hidden(NamedTuple):
-    """What an answer must not hold.
-
-    Parameters
-    ----------
-    excluded
-        Item ids that the client named.
-    withdrawn
-        Item ids that nobody may get.
-    seen
-        Keys (`models.item_keys`) of what the person had.
-    """
-
-    excluded: frozenset[str] = frozenset()
-    withdrawn: frozenset[str] = frozenset()
-    seen: frozenset[int] = frozenset()
-
-    def leaves(self, item_id: str) -> bool:
-        """Return whether an item may be shown."""
-        if item_id in self.excluded or item_id in self.withdrawn:
-            return False
-        return not self.seen or int(item_keys([item_id])[0]) not in self.seen
 
 
 def build_answer(
     personal: TopList | None,
     popular: TopList,
     *,
-    n: int,
-    excluded: frozenset[str] = frozenset(),
-    hidden: Hidden | None = None,
-    fallback: Iterable[str] = (),
-    explain: bool,
+    rules: Rules,
+    hidden: Hidden,
+    catalogue: Catalogue = NO_CATALOGUE,
+    explain: bool = False,
     now_ms: int,
-    placement: str | None = None,
+    exploring: tuple[float, random.Random] | None = None,
 ) -> Recommendations:
-    """Return up to `n` items: the person's, then popular ones where theirs do not suffice.
+    """Return up to ``rules.n`` items: the person's, then popular ones where theirs do not suffice, then any.
 
     Parameters
     ----------
     personal
         After its person's visit has ended the list for their next one is shown.
     hidden
-        What must not be shown; None = `excluded` alone.
-    fallback
-        Item ids to take where even the popular list does not suffice, best first: the whole catalogue, so that an
-        answer is empty only where every item is hidden.
+        What must not be shown: an answer is empty only where the whole catalogue is.
+    exploring
+        Share of lists with an explored place, and the source of chance.
     """
     top = personal.at(now_ms) if personal else popular
-    chosen = list(_first(n, _candidates(top, popular, fallback), hidden or Hidden(excluded)))
-    return Recommendations(
+    chosen = _choose(top, popular, catalogue, rules, hidden)
+    share, draw = exploring or (0.0, random.Random(0))  # noqa: S311 - not used without exploration
+    shown = explore(chosen.items, chosen.reserve, fixed=chosen.pinned, share=share, draw=draw)
+    answer = Recommendations(
         source=top.source,
         model_version=top.model_version,
         fresh_as_of=_iso(top.fresh_as_of_ms) if top.fresh_as_of_ms else None,
         generated_at=_iso(top.generated_at_ms if personal else now_ms),
         trigger=top.trigger,
-        placement=placement,
-        items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(chosen, 1)],
+        relaxed=chosen.relaxed,
+        items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(shown.items, 1)],
     )
+    if share > 0:
+        for item, propensity in zip(answer.items, shown.propensities, strict=True):
+            item.propensity = propensity
+    return answer
+
+
+def _choose(top: TopList, popular: TopList, catalogue: Catalogue, rules: Rules, hidden: Hidden) -> Chosen:
+    if rules.category is not None:
+        inside = (i for i in chain(top.items, popular.items) if catalogue.category_of.get(i.item_id) == rules.category)
+        rest = map(_filler, catalogue.of_category.get(rules.category, ()))
+        chosen = choose(chain(inside, rest), rules, hidden, catalogue.category_of)
+        if len(chosen.items) > chosen.pinned or chosen.pinned == rules.n:
+            return chosen
+    rest = map(_filler, catalogue.by_popularity)
+    chosen = choose(chain(top.items, popular.items, rest), rules, hidden, catalogue.category_of)
+    return chosen if rules.category is None else chosen._replace(relaxed=["category", *chosen.relaxed])
+
+
+def _filler(item_id: str) -> ListedItem:
+    return ListedItem(item_id, 0.0, "popular")
 
 
 def with_carriers(answer: Recommendations, carriers: Mapping[str, list[tuple[str, float]]]) -> Recommendations:
@@ -124,29 +134,6 @@ def with_carriers(answer: Recommendations, carriers: Mapping[str, list[tuple[str
         for item in answer.items
     ]
     return answer.model_copy(update={"items": items})
-
-
-def seen_keys(history: StoredHistory | None) -> frozenset[int]:
-    """Return the keys of a history's items."""
-    return frozenset(history.records["item_key"].tolist()) if history else frozenset()
-
-
-def _candidates(top: TopList, popular: TopList, fallback: Iterable[str]) -> Iterator[ListedItem]:
-    yield from top.items
-    yield from popular.items
-    for item_id in fallback:
-        yield ListedItem(item_id, 0.0, "popular")
-
-
-def _first(n: int, items: Iterable[ListedItem], hidden: Hidden) -> Iterator[ListedItem]:
-    """Yield the first `n` that may be shown, each item once."""
-    have: set[str] = set()
-    for item in items:
-        if len(have) == n:
-            return
-        if item.item_id not in have and hidden.leaves(item.item_id):
-            have.add(item.item_id)
-            yield item
 
 
 def _ranked(rank: int, item: ListedItem, *, explain: bool) -> RankedItem:

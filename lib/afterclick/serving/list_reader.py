@@ -11,6 +11,7 @@ from redis import RedisError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from afterclick.connectors.catalogue_store import catalogue_digest_key, catalogue_key, decode_catalogue
 from afterclick.connectors.redis_store import (
     StoredHistory,
     TopList,
@@ -29,6 +30,7 @@ from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
 from afterclick.serving.circuit_breaker import CircuitBreaker
 from afterclick.serving.model_reader import ModelReader
+from afterclick.serving.seen_memory import PersonRead, SeenMemory, seen_keys
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
 from afterclick.vocabulary import Purpose
@@ -55,38 +57,53 @@ class ListReader:
         self._popular: TopList | None = None
         self._before: TopList | None = None
         self._withdrawn: frozenset[str] = frozenset()
+        self._hidden_from_all: frozenset[str] = frozenset()
+        self._catalogue_digest: bytes | None = None
+        self._out_of_stock: frozenset[str] = frozenset()
+        self._seen = SeenMemory(rules.remembered_histories, time.monotonic)
         self.models = ModelReader(settings)
         self._directory = SubjectDirectory(open_subject_store(settings), size=settings.privacy.remembered_people)
 
     @property
     def withdrawn(self) -> frozenset[str]:
-        """Return the items that nobody may get."""
-        return self._withdrawn
+        """Return the items that nobody may get: withdrawn ones, and those out of stock."""
+        return self._hidden_from_all
 
     async def read_list(self, identifier: RawId) -> TopList | None:
         """Return a person's list of the served version; None when there is none or they do not allow it."""
-        return (await self.read_person(identifier))[0]
+        person = await self._find(identifier)
+        return (await self._ask(person, with_history=False))[0] if person else None
 
-    async def read_person(
-        self, identifier: RawId, *, with_history: bool = False
-    ) -> tuple[TopList | None, StoredHistory | None]:
+    async def read_person(self, identifier: RawId, *, with_history: bool = False) -> PersonRead:
         """Return a person's list and, `with_history`, what they had; neither when they do not allow it.
 
-        Raises
-        ------
-        StoreUnavailableError
-            If the subject store does not answer, or Redis not within ``redis.timeout_seconds`` or not lately.
+        While a store is away there is no list, and what they had is what this process read within the last hour.
         """
+        subject_id = None
+        try:
+            subject_id = await self._find(identifier)
+            top, history = await self._ask(subject_id, with_history=with_history) if subject_id else (None, None)
+        except StoreUnavailableError as error:
+            logger.warning("served without the store: %s", error)
+            return PersonRead(seen=self._seen.recall(subject_id) if subject_id else None, is_store_away=True)
+        seen = seen_keys(history)
+        if with_history and subject_id:
+            self._seen.keep(subject_id, seen)
+        return PersonRead(top, history, seen)
+
+    async def _find(self, identifier: RawId) -> str | None:
         person = await self._directory.find(identifier)
-        if person is None or not person.allows(Purpose.PERSONALISATION):
-            return None, None
+        return person.subject_id if person and person.allows(Purpose.PERSONALISATION) else None
+
+    async def _ask(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
+        """Read from Redis; StoreUnavailableError if it does not answer in time, or did not lately."""
         if not self._breaker.may_ask():
             message = "Redis did not answer lately and is not asked now"
             raise StoreUnavailableError(message)
         limit = self._settings.redis.timeout_seconds
         try:
             async with asyncio.timeout(limit):
-                found = await self._read_person(person.subject_id, with_history=with_history)
+                found = await self._read_values(subject_id, with_history=with_history)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.failed()
             message = f"Redis did not answer within {limit} s: {error!r}"
@@ -94,7 +111,7 @@ class ListReader:
         self._breaker.succeeded()
         return found
 
-    async def _read_person(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
+    async def _read_values(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
         version: Any = await self._client.get(pointer_key(self._prefix))
         if version is None:
             return None, None
@@ -140,11 +157,22 @@ class ListReader:
                 await self._remember_popular(version.decode(), anew=True)
             members: Any = await self._client.smembers(withdrawn_key(self._prefix))
             self._withdrawn = frozenset(member.decode() for member in members)
+            await self._refresh_catalogue()
+            self._hidden_from_all = self._withdrawn | self._out_of_stock
         except (RedisError, OSError, TimeoutError) as error:
             logger.warning("popular list not refreshed: %r", error)
         await self.models.follow(version.decode() if version else None)
         if self._popular is None:
             self._popular = await asyncio.to_thread(_from_local_model, self._settings)
+
+    async def _refresh_catalogue(self) -> None:
+        digest: Any = await self._client.get(catalogue_digest_key(self._prefix))
+        if digest is not None and digest != self._catalogue_digest:
+            content: Any = await self._client.get(catalogue_key(self._prefix))
+            served = await asyncio.to_thread(decode_catalogue, content)
+            await asyncio.to_thread(self.models.set_categories, served.category_of)
+            self._out_of_stock = served.out_of_stock
+            self._catalogue_digest = digest
 
     async def keep_fresh(self) -> None:
         """Refresh the popular list and follow changes of people for ever."""

@@ -2,11 +2,13 @@
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 from afterclick.errors import AfterclickError
 from afterclick.models import load_model, newest_model
 from afterclick.recommender import Recommender
+from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue, build_catalogue
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -18,7 +20,7 @@ class ModelReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._recommender: Recommender | None = None
-        self._by_popularity: tuple[str, ...] = ()
+        self._catalogue = NO_CATALOGUE
 
     @property
     def recommender(self) -> Recommender | None:
@@ -26,14 +28,18 @@ class ModelReader:
         return self._recommender
 
     @property
-    def by_popularity(self) -> tuple[str, ...]:
-        """Return the ids of the whole catalogue, most popular first; nothing without a model."""
-        return self._by_popularity
+    def catalogue(self) -> Catalogue:
+        """Return the ids of the whole catalogue, most popular first (none without a model), and their categories."""
+        return self._catalogue
 
-    def ids_of(self, version: str) -> tuple[str, ...]:
-        """Return the same if they are of this version, else nothing: an answer must not mix two."""
+    def catalogue_of(self, version: str) -> Catalogue:
+        """Return the same; without ids if they are not of this version: an answer must not mix two."""
         is_it = self._recommender is not None and self._recommender.model.version == version
-        return self._by_popularity if is_it else ()
+        return self._catalogue if is_it else Catalogue(category_of=self._catalogue.category_of)
+
+    def set_categories(self, category_of: Mapping[str, str]) -> None:
+        """Know the items' categories from now on."""
+        self._catalogue = build_catalogue(self._catalogue.by_popularity, category_of)
 
     async def follow(self, version: str | None) -> None:
         """Load the version, or the newest there is when none is told, unless it is in memory already."""
@@ -51,5 +57,6 @@ class ModelReader:
             logger.warning("model not loaded: %s", error)
             return
         ids = recommender.item_ids
-        self._by_popularity = tuple(ids[row] for row in (-recommender.model.popularity).argsort(kind="stable").tolist())
+        by_popularity = tuple(ids[row] for row in (-recommender.model.popularity).argsort(kind="stable").tolist())
+        self._catalogue = build_catalogue(by_popularity, self._catalogue.category_of)
         self._recommender = recommender
