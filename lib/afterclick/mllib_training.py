@@ -69,7 +69,7 @@ def _running_session() -> SparkSession:
         return SparkSession.active()
     except PySparkRuntimeError as error:
         message = (
-            "model.backend is 'mllib' but this process has no Spark session: run the job train_model, or "
-            "`afterclick evaluate split --backend mllib`; the other protocols train in processes without Spark"
+            "the backend is mllib but this process has no Spark session: train with the job train_model, evaluate with "
+            "`afterclick evaluate --backend mllib --workers 1` (more workers are processes without Spark)"
         )
         raise ModelError(message) from error

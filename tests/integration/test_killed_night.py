@@ -35,7 +35,7 @@ from afterclick.local.processes import free_port
 from afterclick.models import load_model
 from afterclick.promotion import verify
 from afterclick.pseudonyms import RawId
-from afterclick.served_model import model_folder, read_recommender
+from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 from builders import KEY, make_model
 from jobs.import_history import import_log

@@ -22,6 +22,7 @@ class Benchmark(StrEnum):
     FOLD_IN = "fold-in"
     RANK = "rank"
     RETRAIN = "retrain"
+    ROLLBACK = "rollback"
 
 
 def bench(
@@ -50,11 +51,14 @@ def bench(
 
 
 def _measure_rules(name: Benchmark, announce: Any) -> dict[str, Any]:
-    from afterclick.benchmarks import fold_in, open_sessions, rank, retrain
+    from afterclick.benchmarks import fold_in, open_sessions, rank, retrain, rollback
+    from afterclick.setting_sections import RelevanceSettings
     from afterclick.settings import load_ranking_settings
 
     if name is Benchmark.RETRAIN:
         return retrain.measure(load_ranking_settings("local")[0], announce=announce)
+    if name is Benchmark.ROLLBACK:
+        return rollback.measure(*load_ranking_settings("local"), RelevanceSettings(), announce=announce)
     measured: dict[Benchmark, Any] = {
         Benchmark.OPEN_SESSIONS: open_sessions,
         Benchmark.FOLD_IN: fold_in,
