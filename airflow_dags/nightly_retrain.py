@@ -1,7 +1,9 @@
 """Every night: valid tables, a candidate from all accepted events, its gates, a warm cache, the switch, and proof of it."""
 
 from afterclick_tasks import CHAMPION, DATE, EVENTS, SCHEDULED, command, submit
-from airflow.sdk import DAG
+from airflow.sdk import DAG, Param
+
+BACKEND = Param("settings", enum=["settings", "implicit", "mllib"], description="who trains; settings: model.backend")
 
 with DAG(
     "nightly_retrain",
@@ -9,10 +11,10 @@ with DAG(
     schedule="15 2 * * *",
     render_template_as_native_obj=False,
     doc_md=__doc__,
-    **SCHEDULED,
+    **{**SCHEDULED, "params": {**SCHEDULED["params"], "backend": BACKEND}},
 ):
     validate = submit("validate_tables", "validate_tables", inlets=[EVENTS], retries=0)
-    train = submit("train_model", "train_model", "--date", DATE, inlets=[EVENTS])
+    train = submit("train_model", "train_model", "--date", DATE, "--backend", "{{ params.backend }}", inlets=[EVENTS])
     evaluate = submit("evaluate", "promote_model", "--judge-only", "--date", DATE)
     gate = command("gate", "model", "gate", "--date", DATE, retries=0)  # a refusal does not change by asking again
     warm = submit("warm_cache", "warm_cache", "--no-switch", "--date", DATE)

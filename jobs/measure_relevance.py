@@ -3,7 +3,7 @@
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT, since the last switch
             Redis pointer: champion and the version before (control); MLflow alias ``challenger`` (shadow)
 Writes      table ``relevance``                       schemas_relevance.RELEVANCE
-            tag ``drift`` of the champion; with ``--act`` the rollback
+            tags ``drift`` of the champion, ``against_champion_live`` of the challenger; with ``--act`` the rollback
 Repeating   adds a measurement; a rollback is done once, then the cooldown holds
 """
 
@@ -26,6 +26,7 @@ from afterclick.live_relevance import (
     Measurement,
     event_shift,
     measure_models,
+    note_challenger,
     note_drift,
     rollback_reason,
     switched_at_ms,
@@ -59,6 +60,7 @@ def measure(spark: SparkSession, settings: Settings, *, act: bool) -> str | None
     found = measure_models(client, settings, visits, event_shift(interactions, since_ms))
     write_measurements(spark, settings, found, since_ms, now_ms)
     note_drift(client, settings, found)
+    note_challenger(client, settings, found)
     reason = rollback_reason(client, settings, found, now_ms)
     if reason and act:
         roll_back(settings, reason)

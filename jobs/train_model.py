@@ -33,10 +33,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Train and register a candidate."""
     parser = argparse.ArgumentParser(prog="train_model")
     parser.add_argument("--date", default=f"{datetime.now(UTC):%Y-%m-%d}", help="logical date (default: today, UTC)")
+    parser.add_argument(
+        "--backend", choices=("settings", "implicit", "mllib"), default="settings", help="who trains (model.backend)"
+    )
     arguments, rest = parser.parse_known_args(argv)
     with job_context("train_model", rest) as (spark, settings):
-        train_candidate(spark, settings, arguments.date)
+        train_candidate(spark, trained_by(settings, arguments.backend), arguments.date)
     return 0
+
+
+def trained_by(settings: Settings, backend: str) -> Settings:
+    """Return the settings with another backend; ``settings`` keeps theirs."""
+    if backend == "settings":
+        return settings
+    return settings.model_copy(update={"model": settings.model.model_copy(update={"backend": backend})})
 
 
 def train_candidate(spark: SparkSession, settings: Settings, date: str) -> str:
@@ -68,7 +78,7 @@ def train_candidate(spark: SparkSession, settings: Settings, date: str) -> str:
     figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
     figures |= {"read_seconds": read_at - begun, "fit_seconds": fitted_at - read_at}
     figures["blend_seconds"] = blended_at - fitted_at
-    parameters = settings.model.model_dump(include={"rank", "regularization", "alpha", "iterations", "seed"})
+    parameters = settings.model.model_dump(include={"backend", "rank", "regularization", "alpha", "iterations", "seed"})
     tags = {model_registry.DATE_TAG: date, "events_delta_version": table_version(spark, settings), "code": __version__}
     registered = model_registry.register_model(
         client, settings, training.model, parameters=parameters, metrics=figures, tags=tags

@@ -19,6 +19,7 @@ from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.dimension_tables import publish_catalogue
 from afterclick.connectors.version_pointer import VersionPointer
+from afterclick.crash_points import CrashPoint, crash_when
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
 from afterclick.list_updates import total, warm_spread
@@ -62,7 +63,8 @@ def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
     pointer.announce(version)
     publish_catalogue(spark, settings)
     recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
-    people = total(warm_spread(recent, settings=settings, version=version))["written"]
+    with crash_when(CrashPoint.HALF_WARMED, lambda: bool(pointer.warmed_parts(version)), settings.faults.crash_point):
+        people = total(warm_spread(recent, settings=settings, version=version))["written"]
     logger.info("cache warmed version=%s people=%d behind=%d", version, people, pointer.count_behind(version))
     return people
 

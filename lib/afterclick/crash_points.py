@@ -46,6 +46,12 @@ class CrashPoint(StrEnum):
     """An erased person's rows are deleted from the tables, their keys in Redis are not."""
     CACHE_ERASED = "CP13"
     """The keys are, the old files are not; streams may repeat a batch of before."""
+    ALIAS_MOVED = "CP14"
+    """The registry names the new champion, Redis still serves the old one."""
+    HALF_FACTORS = "CP15"
+    """Half of a new model's item factors are in their file."""
+    HALF_WARMED = "CP16"
+    """At least one part of a new version's lists is written, not all are."""
 
 
 _AFTER_TABLE = {
@@ -83,16 +89,30 @@ def crash_around(write_batch: Callable[[Any, int], None], chosen: CrashPoint | N
 @contextmanager
 def crash_while_writing(point: CrashPoint, root: str, chosen: CrashPoint | None) -> Iterator[None]:
     """End this process as soon as a new data file appears under the table's folder, or an old one goes."""
+    before = _files(Path(root), "*.parquet") if chosen is point else set()
+    with crash_when(point, lambda: _files(Path(root), "*.parquet") != before, chosen):
+        yield
+
+
+@contextmanager
+def crash_when(point: CrashPoint, is_time: Callable[[], bool], chosen: CrashPoint | None) -> Iterator[None]:
+    """End this process as soon as `is_time` says so, asked each millisecond, but not after the block's end."""
     if chosen is not point:
         yield
         return
-    before = _files(Path(root), "*.parquet")
     ended = threading.Event()
-    _die_when(lambda: _files(Path(root), "*.parquet") != before, unless=ended)
+    _die_when(is_time, unless=ended)
     try:
         yield
     finally:
         ended.set()  # nothing to write: die another time
+
+
+def crash_half_written(point: CrashPoint, path: Path, chosen: CrashPoint | None) -> None:
+    """End this process with only the first half of a file in its place."""
+    if chosen is point:
+        os.truncate(path, path.stat().st_size // 2)
+        die()
 
 
 def crash_after_commit(query: str, checkpoint: str, chosen: CrashPoint | None) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from mlflow import MlflowClient
 
+from afterclick.challenger_rules import Comparison, compare_shadow
 from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.model_changes import list_changes
 from afterclick.connectors.version_pointer import VersionPointer
@@ -19,7 +20,7 @@ from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
-DRIFT_TAG = "drift"
+DRIFT_TAG, CHALLENGER_TAG = "drift", "against_champion_live"
 _BINS = 10
 
 
@@ -113,6 +114,18 @@ def note_drift(client: MlflowClient, settings: Settings, found: Sequence[Measure
     model_registry.set_tags(client, settings, found[0].version, {DRIFT_TAG: told})
     if told:
         logger.warning("traffic has drifted: %s", told)
+
+
+def note_challenger(client: MlflowClient, settings: Settings, found: Sequence[Measurement]) -> Comparison | None:
+    """Tag the challenger with how it fares in shadow beside the champion; None where there is no challenger."""
+    by_role = {one.role: one for one in found}
+    champion, challenger = by_role.get("champion"), by_role.get("challenger")
+    if champion is None or challenger is None:
+        return None
+    comparison = compare_shadow(champion.hits.hit, challenger.hits.hit, settings.relevance)
+    model_registry.set_tags(client, settings, challenger.version, {CHALLENGER_TAG: comparison.told})
+    logger.info("challenger judged version=%s outcome=%s %s", challenger.version, comparison.outcome, comparison.told)
+    return comparison
 
 
 def _measure(settings: Settings, role: str, version: str, visits: Sequence[Visit]) -> Measurement:

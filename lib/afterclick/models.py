@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from afterclick.crash_points import CrashPoint, crash_half_written
 from afterclick.errors import IncompatibleModelError
 from afterclick.model_sources import ARRAYS as SOURCE_ARRAYS
 from afterclick.model_sources import OPTIONAL, ModelSources, make_sources
@@ -82,7 +83,7 @@ def item_keys(item_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
     return np.frombuffer(digests, "<u8").astype(np.uint64)
 
 
-def save_model(model: Model, folder: Path) -> None:
+def save_model(model: Model, folder: Path, crash_point: CrashPoint | None = None) -> None:
     """Write the arrays and, last of all, the manifest that names their sums."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(model, name) for name in _ARRAYS}
@@ -90,6 +91,8 @@ def save_model(model: Model, folder: Path) -> None:
         arrays |= {name: getattr(model.sources, name) for name in SOURCE_ARRAYS}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        if name == "item_factors":
+            crash_half_written(CrashPoint.HALF_FACTORS, folder / "item_factors.npy", crash_point)
     files = {f"{name}.npy": {"sha256": _sha256(folder / f"{name}.npy")} for name in arrays}
     manifest = {
         "layout": LAYOUT,

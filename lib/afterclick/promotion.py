@@ -17,6 +17,7 @@ from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.model_changes import record_change
 from afterclick.connectors.model_registry import ARTIFACTS, PYFUNC, REASON_TAG, STATUS_TAG
 from afterclick.connectors.version_pointer import VersionPointer
+from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import (
     AfterclickError,
     IncompatibleModelError,
@@ -89,6 +90,7 @@ def switch(client: MlflowClient, settings: Settings, version: str) -> int:
         message = f"lists of model version {version} are not warmed: run the job warm_cache --version {version} first"
         raise ModelError(message)
     model_registry.set_alias(client, settings, model_registry.CHAMPION, version)
+    crash_at(CrashPoint.ALIAS_MOVED, settings.faults.crash_point)
     made = take_over(store, recommender, settings.promotion)
     left = pointer.previous if pointer.served == version else pointer.served
     record_change(client, settings, "promote", left=left, served=version, figures={"lists_caught_up": float(made)})

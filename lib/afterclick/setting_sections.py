@@ -187,6 +187,8 @@ class ModelSettings(Section):
     """Where MLflow puts artifacts of a new experiment."""
     name: str = "afterclick-als"
     """Registered model name."""
+    backend: Literal["implicit", "mllib"] = "implicit"
+    """Who trains: the library implicit in the driver, or Spark's own ALS on the executors (docs/decisions/0044-mllib.md)."""
     rank: int = Field(default=64, ge=1)
     """Number of factors."""
     regularization: float = Field(default=10.0, gt=0)

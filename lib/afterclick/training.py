@@ -1,4 +1,4 @@
-"""Interaction weights -> a model, by the ``implicit`` library's ALS."""
+"""Interaction weights -> a model, by the ``implicit`` library's ALS or by Spark's (`mllib_training`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -84,7 +84,15 @@ def fit_item_factors(
         Factors to go on from, as those of the night before.
     threads
         0 = one per core.
+
+    Notes
+    -----
+    The backend ``mllib`` knows neither `start` nor `threads`.
     """
+    if settings.backend == "mllib":
+        from afterclick import mllib_training  # noqa: PLC0415 - Spark takes a second to import
+
+        return mllib_training.fit_item_factors(weights, settings, iterations=iterations)
     with threadpool_limits(1, "blas"):  # implicit runs its own threads; BLAS threads only fight with them
         als = AlternatingLeastSquares(
             factors=settings.rank,
@@ -107,7 +115,17 @@ def as_matrix(interactions: pa.Table) -> tuple[csr_matrix, np.ndarray]:
     if len(interactions) == 0:
         message = "there is nothing to train on: import history (`afterclick import`) or wait for events with consent"
         raise ModelError(message)
-    subjects, users = np.unique(interactions["subject_id"].to_numpy().astype(str), return_inverse=True)
-    item_ids, items = np.unique(interactions["item_id"].to_numpy().astype(str), return_inverse=True)
+    subjects, users = _sorted_codes(interactions["subject_id"])
+    item_ids, items = _sorted_codes(interactions["item_id"])
     weights = interactions["weight"].to_numpy().astype(np.float32)
     return csr_matrix((weights, (users, items)), shape=(len(subjects), len(item_ids))), item_ids
+
+
+def _sorted_codes(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.str_], npt.NDArray[np.int64]]:
+    """Return the distinct values in order and each row's place among them; only the distinct ones are sorted."""
+    encoded = column.dictionary_encode().unify_dictionaries()
+    values = encoded.chunk(0).dictionary.to_numpy(zero_copy_only=False).astype(str)
+    order = np.argsort(values)
+    places = np.empty_like(order)
+    places[order] = np.arange(len(order))
+    return values[order], places[np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])]

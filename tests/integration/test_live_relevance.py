@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from afterclick.connectors import delta_tables, model_registry, redis_store
 from afterclick.connectors.model_changes import list_changes
 from afterclick.connectors.version_pointer import VersionPointer
 from afterclick.holdout import judge, visits_since
+from afterclick.live_relevance import CHALLENGER_TAG
 from afterclick.models import Model
 from afterclick.promotion import switch
 from afterclick.relevance_rules import judge_champion
@@ -73,6 +75,9 @@ def test_a_sabotaged_champion_is_rolled_back_by_itself_and_only_once(
     good = trained(settings, before, "good")
     serve(settings, good)
     serve(settings, shuffled(good, "sabotaged"))
+    client = model_registry.open_registry(settings)
+    model_registry.register_model(client, settings, replace(good, version="shadow"), parameters={}, metrics={})
+    model_registry.set_alias(client, settings, model_registry.CHALLENGER, "shadow")
     after = traffic(100, int(time.time() * 1000) + 10, 6, 1000, seed=2)
     stamps = [
         datetime.fromtimestamp(ms / 1000, UTC)
@@ -90,8 +95,10 @@ def test_a_sabotaged_champion_is_rolled_back_by_itself_and_only_once(
     assert reason is not None
     assert "certain after" in reason
     assert redis_store.connect(settings.redis).served_version() == "good"
-    newest = list_changes(model_registry.open_registry(settings), settings)[0]
+    newest = list_changes(client, settings)[0]
     assert (newest["action"], newest["left"], newest["served"]) == ("rollback", "sabotaged", "good")
+    told = model_registry.find_version(client, settings, "shadow").tags[CHALLENGER_TAG]
+    assert told.startswith("challenger better: hit rate")
     rows = {row.role: row for row in delta_tables.read_table(spark, settings, "relevance").collect()}
     assert rows["control"].hit_rate > 2 * rows["champion"].hit_rate
     assert rows["champion"].visits == 600

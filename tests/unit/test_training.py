@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from afterclick.errors import ModelError
 from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.setting_sections import ModelSettings
-from afterclick.training import Training, train
+from afterclick.training import Training, as_matrix, train
 
 WEIGHTS = {"purchase": 1.0}
 
@@ -46,6 +46,21 @@ def test_train_gives_the_same_model_when_rows_come_in_another_order() -> None:
 
     assert one.model.item_ids.tolist() == other.model.item_ids.tolist()
     np.testing.assert_allclose(one.model.item_factors, other.model.item_factors, rtol=1e-4, atol=1e-6)
+
+
+def test_train_numbers_people_and_items_alike_when_rows_come_in_many_chunks() -> None:
+    table = interactions(300)
+    pieces = pa.concat_tables([table.slice(begin, 40) for begin in range(0, 300, 40)])
+
+    whole, many = as_matrix(table), as_matrix(pieces)
+
+    assert pieces["item_id"].num_chunks == 8
+    assert many[1].tolist() == whole[1].tolist() == sorted(set(table["item_id"].to_pylist()))
+    np.testing.assert_array_equal(many[0].toarray(), whole[0].toarray())
+    rows = zip(*(table[name].to_pylist() for name in table.column_names), strict=True)
+    subjects = sorted(set(table["subject_id"].to_pylist()))
+    cells = {(subjects[u], str(many[1][i])): many[0][u, i] for u, i in zip(*many[0].nonzero(), strict=True)}
+    assert cells == {(subject, item): weight for subject, item, weight in rows}
 
 
 def test_train_refuses_when_there_is_nothing() -> None:

@@ -86,11 +86,20 @@ def _retrain(options: Options, announce: Announce) -> dict[str, Any]:
     return retrain.measure(settings, announce=announce, runs=runs)
 
 
+def _rollback(options: Options, announce: Announce) -> dict[str, Any]:
+    from afterclick.benchmarks import rollback  # noqa: PLC0415
+    from afterclick.setting_sections import RelevanceSettings  # noqa: PLC0415
+
+    days = 2 if options.quick else 7
+    return rollback.measure(*load_ranking_settings("local"), RelevanceSettings(), announce=announce, days=days)
+
+
 BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
     "start-up": _rules("start_up", quick=True),
     "fold-in": _rules("fold_in", ranks=(8,), most=20, runs=1),
     "rank": _rules("rank", catalogues=(4_000,), runs=1),
     "retrain": _retrain,
+    "rollback": _rollback,
     "open-sessions": _rules("open_sessions", sessions=10_000, batch=1_000, runs=1),
     "memory": _on_stack("memory"),
     "serving": _on_stack("serving"),

@@ -31,6 +31,13 @@ class Repeats(StrEnum):
     NEW = "new"
 
 
+class Backend(StrEnum):
+    """Who trains."""
+
+    IMPLICIT = "implicit"
+    MLLIB = "mllib"
+
+
 class Batching(StrEnum):
     """What is predicted at once."""
 
@@ -56,6 +63,7 @@ def evaluate(  # noqa: PLR0917 - typer's options
     regularization: Annotated[float | None, typer.Option(help="Lambda (default: settings).", min=0)] = None,
     alpha: Annotated[float | None, typer.Option(help="Confidence per weight (default: settings).", min=0)] = None,
     iterations: Annotated[int | None, typer.Option(help="Sweeps (default: settings).", min=1)] = None,
+    backend: Annotated[Backend | None, typer.Option(help="Who trains (default: settings); mllib: one worker.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes (default: one per core).", min=1)] = None,
     events: Annotated[int, typer.Option(help="pipeline: events to judge by, at least.", min=1)] = 6_000,
     rate: Annotated[float, typer.Option(help="pipeline: events per second.", min=1)] = 25,
@@ -86,6 +94,7 @@ def evaluate(  # noqa: PLR0917 - typer's options
 
     model, recommendations = load_ranking_settings(environment)
     given = {"rank": rank, "regularization": regularization, "alpha": alpha, "iterations": iterations}
+    given |= {"backend": backend.value if backend else None}
     changed = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
     rules = read_mapping(mapping)
     tables = [read_log(path, rules).table for path in (train, file) if path]
@@ -107,12 +116,29 @@ def evaluate(  # noqa: PLR0917 - typer's options
         report = evaluate_pipeline(tables, plan, recommendations.event_weights, Pace(rate, pace), events)
     else:
         log, train_count = read_events(tables, recommendations.event_weights)
-        with _progress() as tick:
+        with _session(plan.model.backend, environment), _progress() as tick:
             report = run(cast("Any", protocol.value), log, train_count if train else None, plan, tick)
     if as_json:
         typer.echo(json.dumps(report))
     else:
         _show(report)
+
+
+@contextmanager
+def _session(backend: str, environment: str | None) -> Iterator[None]:
+    """Run Spark where the backend needs it."""
+    if backend != "mllib":
+        yield
+        return
+    from afterclick.local.jars import default_cache_dir, spark_jars
+    from afterclick.settings import load_spark_conf
+    from afterclick.spark_session import build_spark
+
+    spark = build_spark("evaluate", load_spark_conf(environment or "local"), jars=spark_jars(default_cache_dir()))
+    try:
+        yield
+    finally:
+        spark.stop()
 
 
 @contextmanager

@@ -136,7 +136,10 @@ def rollback(
     if as_json:
         typer.echo(json.dumps(done))
         return
-    _say(f"{done['served']} is served again instead of {done['left']} after {done['seconds']:.1f} s")
+    _say(
+        f"{done['served']} is served again instead of {done['left']} after {done['seconds']:.1f} s, with "
+        f"{done['lists_caught_up']:,.0f} lists made anew for people who acted since the switch"
+    )
 
 
 def drift(environment: Environment = None) -> None:

@@ -57,7 +57,7 @@ def register_model(
     With a ``logical_date`` among `tags` the first version of that date wins: a later one is withdrawn again.
     """
     folder = model_folder(settings, model.version)
-    save_model(model, folder)
+    save_model(model, folder, settings.faults.crash_point)
     tags = {VERSION_TAG: model.version, STATUS_TAG: "candidate", **(tags or {})}
     with answering():
         run = client.create_run(experiment_id(client, settings, EXPERIMENT), run_name=model.version, tags=tags)
