@@ -18,12 +18,13 @@ for (const colorScheme of ["light", "dark"]) {
   const page = await context.newPage();
   page.on("pageerror", (error) => seen.errors.push(error.message));
   page.on("console", (message) => message.type() === "error" && seen.errors.push(message.text()));
-  let bytes = 0;
-  page.on("response", async (answer) => { bytes += (await answer.body().catch(() => "")).length; });
+  const sizes = [];
+  page.on("response", (answer) => sizes.push(answer.body().then((body) => body.length)));
   await page.goto(url, { waitUntil: "load" });
   await page.waitForFunction(() => performance.getEntriesByName("first-contentful-paint").length > 0);
   seen.firstView = await page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0]?.startTime);
-  seen.bytes = bytes;
+  seen.bytes = (await Promise.all(sizes.splice(0))).reduce((sum, size) => sum + size, 0);
+  page.removeAllListeners("response");
   for (const [name, address] of [["status", url], ["item", itemUrl], ["person", personUrl]]) {
     await page.goto(address, { waitUntil: "load" });
     await page.screenshot({ path: `${folder}/${name}-${colorScheme}.png` });
