@@ -86,7 +86,7 @@ def test_a_lost_worker_loses_and_doubles_nothing(local: Settings, tmp_path: Path
         for job in QUERIES:  # one after the other: the first fetches the connectors, and Ivy's cache bears one writer
             applications.append(submit(job, cluster, cluster_variables(local)))
             ending.callback(services.kill_service, applications[-1])
-            services.wait_until_logged(applications[-1], [f"query started name={job}"], seconds=300)
+            services.wait_until_logged(applications[-1], [f"query started name={job}"], seconds=600)
         killed = kill_half_way(cluster, local, ledger, ending)
 
         asyncio.run(send_load(local, plan, plan_deliveries(plan), ledger, lambda: 1.0))
