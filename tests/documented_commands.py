@@ -61,7 +61,9 @@ def _read(document: Path) -> Iterator[DocumentedCommand]:
 def _parts(text: str) -> Iterator[str]:
     """Yield the commands of a line: what stands between ``&&``, without a comment, each alternative by itself."""
     for part in re.split(r"\s&&\s", re.sub(r"(^|\s)#\s.*$", "", text)):
-        choices = [word.split("|") if re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", word) else [word] for word in part.split(" ")]
+        choices = [
+            word.split("|") if re.fullmatch(r"[a-z-]+(\|[a-z-]+)+", word) else [word] for word in part.split(" ")
+        ]
         yield from (" ".join(words).strip() for words in product(*choices))
 
 

@@ -64,7 +64,7 @@ def standalone_cluster(folder: Path, workers: int = 2) -> Iterator[StandaloneClu
 
 
 def _start(folder: Path, name: str, options: list[str]) -> None:
-    kind = name.split("-")[0].capitalize()
+    kind = name.split("-", maxsplit=1)[0].capitalize()
     program = str(Path(pyspark.__file__).parent / "bin" / "spark-class")
     command = [program, f"org.apache.spark.deploy.{kind.lower()}.{kind}", "--host", "127.0.0.1"]
     variables = {**_java(), "SPARK_LOCAL_IP": "127.0.0.1", "SPARK_DAEMON_MEMORY": "256m"}
@@ -75,7 +75,7 @@ def submit(job: str, cluster: StandaloneCluster, variables: Mapping[str, str]) -
     """Start `job` by ``./spark-submit.sh`` as an application of its own with its driver here."""
     log = cluster.folder / "logs" / f"{job}.log"
     environment = {
-        **os.environ, **_java(), **variables,
+        **os.environ, **_java(), **variables,  # noqa: TID251 - handed on
         "AFTERCLICK_ENVIRONMENT": "cluster", "AFTERCLICK_MASTER": cluster.master,
         "PYTHON": sys.executable, "PYSPARK_PYTHON": sys.executable, "SPARK_LOCAL_IP": "127.0.0.1",
     }  # fmt: skip

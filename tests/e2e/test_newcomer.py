@@ -29,7 +29,9 @@ def me(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Newcomer]:
 def test_newcomers_path(me: Newcomer) -> None:
     """Clone, demo, own log and model, own SDK event, own trigger, own expectation, rollback."""
     figures = json.loads(me.type('make demo ARGS="--events 1500 --json"', where=me.clone).splitlines()[-1])
-    assert figures["events_acked"] == figures["events_accepted"] + figures["events_rejected"] + figures["events_duplicate"]
+    assert (
+        figures["events_acked"] == figures["events_accepted"] + figures["events_rejected"] + figures["events_duplicate"]
+    )
 
     me.type("afterclick init my_shop", where=me.clone)
     write_log(me.shop / "my_log.csv")
@@ -77,7 +79,10 @@ def track(me: Newcomer, user: str, **properties: Any) -> None:
         code = code.replace(ours, here)
     subprocess.run(["scripts/test_clients.sh"], check=True)  # noqa: S607
     done = subprocess.run(  # noqa: S603
-        ["tests/clients/.venv/bin/python", "-c", code + "analytics.shutdown()"], capture_output=True, text=True, check=False
+        ["./tests/clients/.venv/bin/python", "-c", code + "analytics.shutdown()"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -87,7 +92,9 @@ def list_after_own_event(me: Newcomer) -> None:
     answer = wait_for("ada's list", lambda: personal(me, "ada"))
     assert {item["because"] for item in answer["items"]} <= {"item-3", None}
     curl = next(one.text for one in documented_commands() if one.text.startswith("curl "))
-    shown = json.loads(me.type(curl.replace("PORT", str(me.endpoints["serving"]["port"])).replace("curl ", "curl -sf ")))
+    shown = json.loads(
+        me.type(curl.replace("PORT", str(me.endpoints["serving"]["port"])).replace("curl ", "curl -sf "))
+    )
     assert shown["source"] == "fold_in"
 
 
@@ -152,7 +159,9 @@ def others_on_the_way(me: Newcomer) -> None:
     me.type("afterclick replay my_log.csv --mapping conf/mappings/my_events.yaml")
     me.type("afterclick sessionize my_log.csv --mapping conf/mappings/my_events.yaml --json")
     listed = json.loads(me.type("afterclick model list --json"))
-    versions = [one["version"] for one in listed] if isinstance(listed, list) else [o["version"] for o in listed["models"]]
+    versions = (
+        [one["version"] for one in listed] if isinstance(listed, list) else [o["version"] for o in listed["models"]]
+    )
     me.type(f"afterclick model diff {versions[0]} {versions[1]} --json")
     me.type("afterclick model changes")
     me.type("afterclick model drift")
