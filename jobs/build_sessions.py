@@ -22,6 +22,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming.query import StreamingQuery
 
 from afterclick.connectors import delta_tables, kafka_source
+from afterclick.connectors.checkpoint_binding import bind_checkpoint
 from afterclick.consent_filter import has_consent
 from afterclick.events import decode_events, select_events
 from afterclick.job_runner import job_context, run_stream
@@ -29,7 +30,7 @@ from afterclick.load_shedding import sample_lagging
 from afterclick.quality import flag_violations, read_suite
 from afterclick.session_changes import TABLE_OF_CHANGE, drop_kept_out, split_changes
 from afterclick.session_effects import LISTED, recompute_triggered, send_triggers, write_open_sessions
-from afterclick.sessions import TRIGGER, read_operator, sessionize
+from afterclick.sessions import TRIGGER, read_operator, sessionize, state_layout
 from afterclick.settings import Settings
 from afterclick.vocabulary import Purpose
 
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
+    bound_to = {"sessions.shards": str(settings.sessions.shards), "layout of the state": state_layout()}
+    bind_checkpoint(settings, QUERY, bound_to)
     delta_tables.ensure_tables(spark, settings, TABLE_OF_CHANGE.values())
     raw = kafka_source.read_event_stream(spark, settings.kafka)
     checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))

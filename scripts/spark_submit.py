@@ -47,14 +47,16 @@ def submit_command(job: str, rest: list[str], environment: str, archive: Path) -
     master = os.environ.get("AFTERCLICK_MASTER") or conf.pop("spark.master", "")  # noqa: TID251
     conf.pop("spark.master", None)
     command = [submit_program(), *(["--master", master] if master else []), "--name", job]
-    command += ["--py-files", str(archive), *connector_options(environment)]
+    command += ["--py-files", str(archive), *connector_options(environment, conf)]
     for key, value in sorted(with_library_path(conf, environment).items()):
         command += ["--conf", f"{key}={value}"]
     return [*command, str(ROOT / "jobs" / f"{job}.py"), "--environment", environment, *rest]
 
 
-def connector_options(environment: str) -> list[str]:
-    """Return the connectors: fetched jars on one machine, coordinates on a cluster."""
+def connector_options(environment: str, conf: Mapping[str, str]) -> list[str]:
+    """Return the connectors: fetched jars on one machine, coordinates on a cluster unless `conf` names jars itself."""
+    if "spark.jars" in conf:
+        return []
     if environment == "local":
         cache = default_cache_dir()
         files = ":".join(map(str, file_system_jars(cache)))
@@ -71,7 +73,7 @@ def write_properties(environment: str, file: Path) -> None:
         "--packages": "spark.jars.packages",
         "--driver-class-path": "spark.driver.extraClassPath",
     }
-    options = connector_options(environment)
+    options = connector_options(environment, conf)
     conf |= {names[option]: value for option, value in zip(options[::2], options[1::2], strict=True)}
     lines = [f"{key}={value}".replace("\\", "\\\\") for key, value in sorted(conf.items())]
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -4,6 +4,7 @@ The state of a shard of subjects is a few Arrow blobs, not one state per person:
 second of per-person Python state (docs/decisions/0002-session-state.md).
 """
 
+import hashlib
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -49,6 +50,12 @@ def read_operator(settings: Settings) -> Operator:
     return Operator(
         cutting, settings.streams.watermark_minutes, sessions.shards, delay_us, triggers.rules, settings.load
     )
+
+
+def state_layout() -> str:
+    """Return a digest of the tables in the operator's state: a checkpoint of another one cannot be read."""
+    tables = [getattr(shard, name) for shard in (Shard.empty(), TriggerShard.empty()) for name in vars(shard)]
+    return hashlib.sha256("\n\n".join(str(table.schema) for table in tables).encode()).hexdigest()[:12]
 
 
 def sessionize(events: DataFrame, operator: Operator) -> DataFrame:

@@ -13,7 +13,7 @@ from golden_files import assert_golden
 JOBS = sorted(path.stem for path in Path("jobs").glob("[a-z]*.py"))
 
 
-def launch(*arguments: str, environment: str = "local") -> subprocess.CompletedProcess[str]:
+def launch(*arguments: str, environment: str = "local", **more: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603
         ["./spark-submit.sh", *arguments],
         capture_output=True,
@@ -24,6 +24,7 @@ def launch(*arguments: str, environment: str = "local") -> subprocess.CompletedP
             "PATH": "/usr/bin:/bin",
             "PYTHON": sys.executable,
             "AFTERCLICK_CACHE_DIR": str(default_cache_dir()),
+            **more,
         },
     )
 
@@ -38,6 +39,23 @@ def test_dry_run_is_as_agreed(environment: str) -> None:
     for path, name in places.items():
         shown = shown.replace(str(path), name)
     assert_golden(f"spark_submit_{environment}.txt", shown)
+
+
+def test_jars_of_the_operator_take_the_place_of_packages() -> None:
+    """A cluster without a way to Maven has them on its own disks."""
+    jars = {"AFTERCLICK_SPARK__SPARK_JARS": "/opt/jars/delta.jar,/opt/jars/kafka.jar"}
+
+    shown = launch("ingest_events", "--dry-run", environment="cluster", **jars).stdout
+
+    assert "--conf spark.jars=/opt/jars/delta.jar,/opt/jars/kafka.jar" in shown
+    assert "--packages" not in shown
+
+
+@pytest.mark.parametrize("master", ["spark://host:7077", "yarn", "k8s://https://host:443"])
+def test_master_is_the_operators(master: str) -> None:
+    shown = launch("ingest_events", "--dry-run", environment="cluster", AFTERCLICK_MASTER=master).stdout
+
+    assert f"--master {master} " in shown.replace("\\\n", "")
 
 
 def test_unknown_job_is_wrong_use_and_lists_the_jobs() -> None:

@@ -20,6 +20,7 @@ from afterclick.settings import Settings, load_settings
 from builders import NOW, kafka_rows, make_message, make_model, make_session, rows_of, subject
 from conftest import installation_variables
 from jobs.ingest_events import write_events
+from nightly import NIGHTLY
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
 _RELEVANCE = {"measured_at": NOW, "since": NOW - timedelta(days=1), "mean_reciprocal_rank": 0.1, "coverage": 0.4}
@@ -114,6 +115,17 @@ def test_notebook_shows_the_figures_of_the_tables(notebook: Path, lake: Settings
     text, pictures = shown(executed)
     assert [pattern for pattern in EXPECTED[notebook.stem] if not re.search(pattern, text)] == [], text
     assert pictures == PICTURES.get(notebook.stem, 1)
+
+
+@NIGHTLY
+@pytest.mark.parametrize(
+    "notebook", [one for one in NOTEBOOKS if one.stem != "why_this_list"], ids=lambda path: path.stem
+)
+def test_notebook_on_empty_tables_is_no_error(notebook: Path, tables: Settings) -> None:
+    """A project's first day; `why_this_list` has nobody to explain then."""
+    executed = execute(notebook, installation_variables(tables.state_dir))
+
+    assert shown(executed)[1] <= PICTURES.get(notebook.stem, 1)
 
 
 def test_every_notebook_is_expected_to_say_something() -> None:

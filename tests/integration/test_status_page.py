@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,21 +20,24 @@ import uvicorn
 from afterclick.collector import app as collector
 from afterclick.collector.event_sink import KafkaSink
 from afterclick.connectors import redis_store
+from afterclick.connectors.activity_store import ActivityStore
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.consent_rules import Claim
 from afterclick.job_metrics import JobMetrics
 from afterclick.local.processes import free_port, is_listening
 from afterclick.metrics_export import exported_metrics
+from afterclick.model_sources import ModelSources
 from afterclick.models import save_model
 from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
-from builders import make_model
+from builders import make_model, make_sources
 
 VERSION = "20261124T000000-test"
+PAGES = {"status": "", "person": "/person?user_id=ada", "item": "/item?item_id=item-4"}
 FATES = ("events", "quarantine", "no_consent", "duplicates")
 QUERIES = ("update_recommendations", "ingest_events")
 
@@ -92,7 +96,7 @@ def warm_ada(settings: Settings) -> None:
         [Claim(RawId("user", "ada"), {"analytics": True, "personalisation": True}, 1)]
     )[0]
     assert ada is not None
-    save_model(make_model(items=30, version=VERSION), model_folder(settings, VERSION))
+    save_model(make_model(items=30, version=VERSION, sources=followed()), model_folder(settings, VERSION))
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, VERSION)
     row = {
         "subject_id": [ada.subject_id],
@@ -102,8 +106,20 @@ def warm_ada(settings: Settings) -> None:
         "received_ms": [1000],
     }
     store.switch_version(VERSION)
+    of_late = {"events_30m": 2.0, "events_2h": 3.0, "events_24h": 7.0, "events_decayed": 1.5}
+    ActivityStore(settings.redis).write("item", {"item-4": {"view": of_late}}, ttl_seconds=600)
     update_lists(pa.table(row), recommender, store, length=9, fence=Fence(1, 1), now_ms=2000)
     store.write_popular(recommender.popular(1))
+
+
+def followed() -> ModelSources:
+    """Three of four steps from item-4 led to item-9; as popular of late as ever."""
+    followers, weights = np.full((30, 1), -1, np.int32), np.zeros((30, 1), np.float32)
+    followers[4], weights[4] = 9, 3
+    totals, trend = np.full(30, 4.0), np.arange(30, 0, -1, dtype=np.float64)
+    return replace(
+        make_sources(items=30), followers=followers, follower_weights=weights, follower_totals=totals, trend=trend
+    )
 
 
 def keep_busy(settings: Settings, metrics: JobMetrics, ended: threading.Event) -> None:
@@ -147,7 +163,7 @@ def test_page_shows_the_parts_figures_and_is_accessible(
     before = lists_written(metrics)
 
     done = subprocess.run(  # noqa: S603
-        [node, "status_page.mjs", f"{base}/status", f"{base}/status/person?user_id=ada", tmp_path],
+        [node, "status_page.mjs", *(f"{base}/status{PAGES[page]}" for page in ("status", "person", "item")), tmp_path],
         cwd="tests/clients",
         env={**os.environ, "CHROMIUM": chromium},  # noqa: TID251
         capture_output=True,
@@ -165,11 +181,15 @@ def test_page_shows_the_parts_figures_and_is_accessible(
     assert figures["lag:ingest_events"] == "7"
     assert int(figures["Lists served:fold_in"]) > 0
     assert "L" in seen["curve"]
-    assert seen["person"][0].startswith("item-")
+    assert seen["listed"][0].startswith("item-")
+    assert seen["item"] == {
+        "item:popularity": "5 of 30", "item:trend": "5 of 30", "item:place": "5", "item:listed": "1 of 1",
+        "item:view": "7", "next:item-9": "75.0 %",
+    }  # fmt: skip
     assert (seen["firstStop"], seen["paused"]) == ("Skip to content", "true")
     assert seen["errors"] == []
-    assert seen["violations"] == {f"{page} {mode}": [] for mode in ("light", "dark") for page in ("status", "person")}
-    assert seen["bytes"] < 300_000
+    assert seen["violations"] == {f"{page} {mode}": [] for mode in ("light", "dark") for page in PAGES}
+    assert 5_000 < seen["bytes"] < 300_000  # page, style and script
     print("first view ms", seen["firstView"], "bytes", seen["bytes"])  # noqa: T201
     keep_screenshots(tmp_path)
 

@@ -57,11 +57,19 @@ def test_only_the_pages_own_files_are_served(name: str, status: int, settings: S
     assert ask(serving.create_app(settings), "127.0.0.1", f"/status/files/{name}").status_code == status
 
 
+@pytest.mark.parametrize("path", ["/status/person?user_id=ada", "/status/item?item_id=mug"])
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example"])
-def test_people_are_not_shown_to_a_page_from_elsewhere(host: str, settings: Settings) -> None:
-    answer = ask(serving.create_app(settings), host, "/status/person?user_id=ada")
+def test_people_and_items_are_not_shown_to_a_page_from_elsewhere(host: str, path: str, settings: Settings) -> None:
+    answer = ask(serving.create_app(settings), host, path)
 
     assert answer.status_code == 403
+
+
+def test_item_page_says_why_there_is_nothing_to_show(settings: Settings) -> None:
+    answer = ask(serving.create_app(settings), "127.0.0.1", "/status/item?item_id=mug")
+
+    assert answer.status_code == 200
+    assert "there is no model yet" in answer.text
 
 
 def test_with_keys_people_need_one_and_figures_do_not(settings: Settings) -> None:

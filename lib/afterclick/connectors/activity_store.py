@@ -37,9 +37,14 @@ class ActivityStore:
             return []
         with translated():
             values: Any = self._client.mget([activity_key(self._prefix, kind, name) for name in names])
-        return [msgspec.msgpack.decode(value, type=Counts) if value else {} for value in values]
+        return [decode_activity(value) for value in values]
 
 
 def activity_key(prefix: str, kind: str, name: str) -> bytes:
     """Return the key of a person's, an item's or a category's recent activity."""
     return f"{prefix}a:{kind}:{name}".encode()
+
+
+def decode_activity(value: bytes | None) -> Counts:
+    """Return the counts of a stored value; empty where there is none."""
+    return msgspec.msgpack.decode(value, type=Counts) if value else {}

@@ -69,7 +69,7 @@ def run(settings: Settings, plan: FaultPlan, announce: Announce) -> dict[str, An
     begun = time.monotonic()
     load = LoadPlan(plan.events, plan.seed, datetime.now(UTC) - timedelta(days=20))
     deliveries = plan_deliveries(load)
-    _serve_a_model(settings, load)
+    serve_a_model(settings, load)
     ledger, account = LoadLedger(), Account()
     with ExitStack() as stack:
         running: list[services.Service] = []
@@ -93,7 +93,7 @@ def run(settings: Settings, plan: FaultPlan, announce: Announce) -> dict[str, An
     return _figures(plan, ledger, account, watcher, counts) | {"seconds": round(time.monotonic() - begun, 1)}
 
 
-def _serve_a_model(settings: Settings, load: LoadPlan) -> None:
+def serve_a_model(settings: Settings, load: LoadPlan) -> None:
     """Point to a small model of random factors: faults do not care how good it is."""
     draw = np.random.default_rng(load.seed)
     model = Model(

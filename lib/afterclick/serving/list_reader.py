@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from redis import RedisError
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from afterclick.connectors.activity_store import Counts, activity_key, decode_activity
 from afterclick.connectors.catalogue_store import catalogue_digest_key, catalogue_key, decode_catalogue
 from afterclick.connectors.redis_store import (
     StoredHistory,
@@ -123,6 +125,25 @@ class ListReader:
         history = unpack_history(values[1]) if with_history and values[1] else None
         return decode_list(values[0]) if values[0] else None, history
 
+    async def read_activity(self, kind: str, name: str) -> Counts:
+        """Return how often a thing was viewed, bought ... of late; raises as `read_person`."""
+        try:
+            return decode_activity(await self._client.get(activity_key(self._prefix, kind, name)))
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _no_answer(error) from error
+
+    async def sample_lists(self, most: int) -> list[TopList]:
+        """Return at most `most` lists of the served version, in no order; for a page, not for answers. Raises as above."""
+        try:
+            version: Any = await self._client.get(pointer_key(self._prefix))
+            pattern = list_key(self._prefix, version.decode() if version else "", "*")
+            found = self._client.scan_iter(match=pattern, count=1_000)
+            keys = [key async for key in _first(found, most)] if version else []
+            values: list[Any] = await self._client.mget(keys) if keys else []
+        except (RedisError, OSError, TimeoutError) as error:
+            raise _no_answer(error) from error
+        return [decode_list(value) for value in values if value]
+
     async def _remember_popular(self, version: str, *, anew: bool = False) -> None:
         """Have the popular list of exactly this version, and of the one before: an answer must not mix two.
 
@@ -185,6 +206,19 @@ class ListReader:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aclose()
+
+
+def _no_answer(error: Exception) -> StoreUnavailableError:
+    return StoreUnavailableError(f"Redis did not answer: {error!r}")
+
+
+async def _first(keys: AsyncIterator[bytes], most: int) -> AsyncIterator[bytes]:
+    count = 0
+    async for key in keys:
+        yield key
+        count += 1
+        if count >= most:
+            return
 
 
 def _from_local_model(settings: Settings) -> TopList | None:

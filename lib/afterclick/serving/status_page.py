@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, select_autoescape
 
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError
 from afterclick.pseudonyms import RawId
+from afterclick.serving.item_view import read_item
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.model_age import trained_at
 from afterclick.serving.scraping import Scraper
@@ -80,6 +81,17 @@ def _add_people(app: FastAPI, reader: ListReader, render: Callable[..., Response
     @app.get("/status/person", include_in_schema=False, dependencies=guards)
     async def person(user_id: Annotated[str, Query(max_length=512)] = "", kind: Kind = "user") -> Response:
         return render("person.html", user_id=user_id, kind=kind, **await _person(reader, user_id, kind))
+
+    @app.get("/status/item", include_in_schema=False, dependencies=guards)
+    async def item(item_id: Annotated[str, Query(max_length=256)] = "") -> Response:
+        return render("item.html", item_id=item_id, **await _item(reader, item_id))
+
+
+async def _item(reader: ListReader, item_id: str) -> dict[str, Any]:
+    try:
+        return {"problem": None, "item": await read_item(reader, item_id) if item_id else None}
+    except (ModelNotFoundError, StoreUnavailableError) as error:
+        return {"problem": str(error), "item": None}
 
 
 async def _person(reader: ListReader, user_id: str, kind: Kind) -> dict[str, Any]:
