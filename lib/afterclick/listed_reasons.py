@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,11 +13,12 @@ from afterclick.connectors.redis_store import ListedItem
 from afterclick.covisitation import DEPTH
 from afterclick.fold_in import FoldInBasis, contributions
 from afterclick.models import Model
-from afterclick.sequences import Cells, Sequences
+from afterclick.sequences import Cells, FloatVector, IntVector, Sequences, last_items
 
 REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
 """Why an item is listed, by the source that brought most of its score, in the order of `blend.SOURCES`."""
 _FOLD_IN, _COVISITATION, _FREQUENCY = 0, 1, 2
+_ROWS = 4_000  # listed items whose followers are looked at at once: 10 MB
 
 
 class Scored(NamedTuple):
@@ -30,6 +32,13 @@ class Scored(NamedTuple):
     """What fold-in was told: each person's weighed items."""
 
 
+class Places(NamedTuple):
+    """Listed items of some people, one after the other: `items[k]` is on the list of person `people[k]`."""
+
+    people: IntVector
+    items: IntVector
+
+
 @dataclass(frozen=True)
 class Explainer:
     """Tells it for lists of one model version."""
@@ -39,109 +48,108 @@ class Explainer:
     item_ids: Sequence[str]
 
     def __call__(
-        self, scored: Sequence[Scored], sequences: Sequences, person: int, lists: Sequence[npt.NDArray[np.int64]]
-    ) -> list[list[ListedItem]]:
-        """Return the items of a person's lists, each with the source and the past item that brought most of its score.
+        self, scored: Sequence[Scored], sequences: Sequences, lists: Sequence[Places]
+    ) -> list[list[list[ListedItem]]]:
+        """Return everybody's lists, each item with the source and the past item that brought most of its score.
 
         Parameters
         ----------
         scored, lists
             One of each for every mixture.
-        """
-        parts = [self._parts(one, person, items) for one, items in zip(scored, lists, strict=True)]
-        carried = self._by_fold_in(scored, person, lists, [one.argmax(axis=0) for one in parts])
-        return [
-            self._explained(one, sequences, person, items, parts=split, because=because, of_fold_in=share)
-            for one, items, split, (because, share) in zip(scored, lists, parts, carried, strict=True)
-        ]
 
-    def _explained(
-        self,
-        scored: Scored,
-        sequences: Sequences,
-        person: int,
-        items: npt.NDArray[np.int64],
-        *,
-        parts: npt.NDArray[np.float64],
-        because: npt.NDArray[np.int64],
-        of_fold_in: npt.NDArray[np.float64],
-    ) -> list[ListedItem]:
-        main = parts.argmax(axis=0)
-        total = np.maximum(np.abs(parts).sum(axis=0), 1e-12)
-        share = np.where(_is_by_past(main), parts[main, np.arange(len(items))], of_fold_in * parts[_FOLD_IN]) / total
-        followed = main == _COVISITATION
-        if followed.any():
-            because[followed] = self._led_to(sequences, person, items[followed])
-        because = np.where(main == _FREQUENCY, items, because)
-        scores = np.round(scored.scores[person, items], 6)
-        columns = (items, scores, main, because, np.round(np.maximum(share, 0.0), 4))
+        Returns
+        -------
+        list
+            By mixture, then by person.
+        """
+        parts = [_split(one, places) for one, places in zip(scored, lists, strict=True)]
+        mains = [one.argmax(axis=0) for one in parts]
+        carried = self._by_fold_in(scored, lists, mains)
+        found = []
+        for one, places, split, main, (because, of_fold_in) in zip(scored, lists, parts, mains, carried, strict=True):
+            by_past = split[main, np.arange(len(main))]
+            share = np.where(_is_by_past(main), by_past, of_fold_in * split[_FOLD_IN])
+            share = np.maximum(share / np.maximum(np.abs(split).sum(axis=0), 1e-12), 0.0)
+            followed = main == _COVISITATION
+            because[followed] = self._led_to(sequences, Places(*(column[followed] for column in places)))
+            scores = np.round(one.scores[places.people, places.items], 6)
+            columns = (places.items, scores, main, because, np.round(share, 4))
+            found.append(self._listed(columns, places.people, len(sequences.indptr) - 1))
+        return found
+
+    def _listed(
+        self, columns: tuple[npt.NDArray[Any], ...], people: IntVector, n_people: int
+    ) -> list[list[ListedItem]]:
         ids = self.item_ids
-        return [
+        items = [
             ListedItem(ids[item], score, REASONS[source], ids[past], part)
             for item, score, source, past, part in zip(*(column.tolist() for column in columns), strict=True)
         ]
-
-    def _parts(self, scored: Scored, person: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Split scores by source, shape (len(SOURCES), n_items)."""
-        evidence, weights = scored.evidence, scored.weights[person]
-        rows = np.zeros((len(SOURCES), len(items)))
-        rows[_FOLD_IN] = evidence.fold_in[person, items]
-        for place, cells in ((_COVISITATION, evidence.covisitation), (_FREQUENCY, evidence.frequency)):
-            begin, end = np.searchsorted(cells.people, [person, person + 1])
-            known = cells.items[begin:end]  # sorted
-            if len(known):
-                at = np.minimum(np.searchsorted(known, items), len(known) - 1)
-                rows[place] = np.where(known[at] == items, cells.values[begin:end][at], 0.0)
-        rows[3], rows[4] = evidence.popularity[items], evidence.trend[items]
-        return rows * weights[:, None]
+        cuts = np.searchsorted(people, np.arange(n_people + 1)).tolist()
+        return [items[begin:end] for begin, end in pairwise(cuts)]
 
     def _by_fold_in(
-        self,
-        scored: Sequence[Scored],
-        person: int,
-        lists: Sequence[npt.NDArray[np.int64]],
-        mains: Sequence[npt.NDArray[np.intp]],
-    ) -> list[tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]]:
+        self, scored: Sequence[Scored], lists: Sequence[Places], mains: Sequence[npt.NDArray[np.intp]]
+    ) -> list[tuple[IntVector, FloatVector]]:
         """Return the past item that brought most of each fold-in score, and how much of it.
 
         Notes
         -----
-        Asked only for items that no other past item explains, and of lists that fold in the same at once: a system
-        per person costs more than all the rest of the explanation.
+        Asked only for items that no other past item explains (the rest name themselves), and at once for lists that
+        fold in the same: a system per person costs more than all the rest of the explanation.
         """
-        found = [(items.copy(), np.zeros(len(items))) for items in lists]
         asked = [np.flatnonzero(~_is_by_past(main)) for main in mains]
-        told = {id(one.interest): one.interest for one in scored}
-        for interest in told.values():
-            some = [n for n, one in enumerate(scored) if one.interest is interest and len(asked[n])]
-            if not some:
-                continue
-            wanted = np.concatenate([lists[n][asked[n]] for n in some])
-            because, share = self._carried(interest, person, wanted)
-            cuts = np.cumsum([len(asked[n]) for n in some])[:-1]
-            for n, past, part in zip(some, np.split(because, cuts), np.split(share, cuts), strict=True):
+        found = [(places.items.copy(), np.zeros(len(places.items))) for places in lists]
+        for interest in {id(one.interest): one.interest for one in scored}.values():
+            alike = [n for n, one in enumerate(scored) if one.interest is interest]
+            people = np.concatenate([lists[n].people[asked[n]] for n in alike])
+            items = np.concatenate([lists[n].items[asked[n]] for n in alike])
+            because, share = self._carried(interest, Places(people, items))
+            cuts = np.cumsum([len(asked[n]) for n in alike])[:-1]
+            for n, past, part in zip(alike, np.split(because, cuts), np.split(share, cuts), strict=True):
                 found[n][0][asked[n]], found[n][1][asked[n]] = past, part
         return found
 
-    def _carried(
-        self, interest: Cells, person: int, items: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-        begin, end = np.searchsorted(interest.people, [person, person + 1])
-        seen = interest.items[begin:end]
-        confidence = self.model.alpha * interest.values[begin:end] ** self.model.weight_power
-        brought = contributions(self.basis, items, seen, confidence)
-        most = brought.argmax(axis=1)
-        share = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
-        return seen[most], share
+    def _carried(self, interest: Cells, places: Places) -> tuple[IntVector, FloatVector]:
+        because, share = np.zeros(len(places.items), np.int64), np.zeros(len(places.items))
+        order = np.argsort(places.people, kind="stable")
+        people, starts = np.unique(places.people[order], return_index=True)
+        for person, own in zip(people.tolist(), np.split(order, starts[1:]), strict=True):
+            begin, end = np.searchsorted(interest.people, [person, person + 1])
+            seen = interest.items[begin:end]
+            confidence = self.model.alpha * interest.values[begin:end] ** self.model.weight_power
+            brought = contributions(self.basis, places.items[own], seen, confidence)
+            most = brought.argmax(axis=1)
+            because[own] = seen[most]
+            share[own] = brought[np.arange(len(most)), most] / np.maximum(np.abs(brought).sum(axis=1), 1e-12)
+        return because, share
 
-    def _led_to(self, sequences: Sequences, person: int, items: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    def _led_to(self, sequences: Sequences, places: Places) -> IntVector:
         """Return the newest past item that each of these followed."""
-        begin, end = sequences.indptr[person : person + 2]
-        past = sequences.items[begin:end][::-1][:DEPTH]
-        if not (sources := self.model.sources):
-            return np.full(len(items), past[0])
-        followed = (sources.followers[past][:, :, None] == items).any(axis=1)
-        return past[followed.argmax(axis=0)]
+        past = last_items(sequences, DEPTH)[places.people]
+        if not (sources := self.model.sources) or not len(past):
+            return past[:, 0]
+        newest = np.zeros(len(past), np.int64)
+        for begin in range(0, len(past), _ROWS):
+            part = slice(begin, begin + _ROWS)
+            is_there = (sources.followers[past[part]] == places.items[part, None, None]).any(axis=2)
+            newest[part] = (is_there & (past[part] >= 0)).argmax(axis=1)
+        return past[np.arange(len(past)), newest]
+
+
+def _split(scored: Scored, places: Places) -> npt.NDArray[np.float64]:
+    """Split scores by source, shape (len(SOURCES), n_places)."""
+    evidence, (people, items) = scored.evidence, places
+    rows = np.zeros((len(SOURCES), len(items)))
+    rows[_FOLD_IN] = evidence.fold_in[people, items]
+    span = evidence.fold_in.shape[1]
+    for place, cells in ((_COVISITATION, evidence.covisitation), (_FREQUENCY, evidence.frequency)):
+        if len(cells.items):
+            known, wanted = cells.people * span + cells.items, people * span + items
+            at = np.minimum(np.searchsorted(known, wanted), len(known) - 1)
+            rows[place] = np.where(known[at] == wanted, cells.values[at], 0.0)
+    rows[3], rows[4] = evidence.popularity[items], evidence.trend[items]
+    return rows * scored.weights[people].T
 
 
 def _is_by_past(main: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:

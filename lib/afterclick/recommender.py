@@ -14,7 +14,7 @@ from afterclick.blend import single_source_blend
 from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
 from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.listed_reasons import Explainer, Scored
+from afterclick.listed_reasons import Explainer, Places, Scored
 from afterclick.mixtures import Mixture, Mixtures, is_back
 from afterclick.model_evidence import ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
@@ -129,21 +129,17 @@ class Recommender:
         evidence = ModelEvidence(self._model_basis, sequences)
         scored = [evidence.scored(mixture) for mixture in mixtures]
         best = [self._best(one.scores, sequences) for one in scored]
-        is_known = np.diff(sequences.indptr) > 0
-        return [
-            self._explain(scored, sequences, person, [items[person] for items in best])
-            if is_known[person]
-            else [[] for _ in mixtures]
-            for person in range(len(records))
-        ]
+        return [list(lists) for lists in zip(*self._explain(scored, sequences, best), strict=True)]
 
-    def _best(self, scored: npt.NDArray[np.floating[Any]], sequences: Sequences) -> list[npt.NDArray[np.int64]]:
-        """Return the rows of everybody's best items that may be listed."""
+    def _best(self, scored: npt.NDArray[np.floating[Any]], sequences: Sequences) -> Places:
+        """Return everybody's best items that may be listed."""
         scores = scored.copy()
         if self.settings.exclude_seen:
             scores[sequences.people, sequences.items] = -np.inf
         ranked = top_n(scores, self.settings.list_size)
-        return [items[np.isfinite(found)] for items, found in zip(ranked.items, ranked.scores, strict=True)]
+        is_known = np.diff(sequences.indptr) > 0
+        people, places = np.nonzero(np.isfinite(ranked.scores) & is_known[:, None])
+        return Places(people, ranked.items[people, places])
 
     def carriers(
         self, records: npt.NDArray[np.void], item_ids: Sequence[str], *, most: int = 5, now_ms: int = 0

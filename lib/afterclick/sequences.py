@@ -100,7 +100,7 @@ def weigh_repeats(sequences: Sequences, trend: FloatVector, repeat_rate: FloatVe
     return cells._replace(values=values)
 
 
-def repeat_rates(once: IntVector, again: IntVector) -> FloatVector:
+def repeat_rates(once: IntVector, again: IntVector) -> npt.NDArray[np.float64]:
     """Return the share of the people who had an item that had it again, drawn to that of all items where they are few.
 
     Parameters
@@ -109,7 +109,7 @@ def repeat_rates(once: IntVector, again: IntVector) -> FloatVector:
         Numbers of people.
     """
     whole = again.sum() / max(once.sum(), 1)
-    return np.asarray((again + _PEOPLE_OF_ANY_ITEM * whole) / (once + _PEOPLE_OF_ANY_ITEM))
+    return np.asarray((again + _PEOPLE_OF_ANY_ITEM * whole) / (once + _PEOPLE_OF_ANY_ITEM), np.float64)
 
 
 def as_confidences(cells: Cells, n_people: int, *, alpha: float, power: float = 1.0) -> Confidences:

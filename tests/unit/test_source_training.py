@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from msgspec.structs import astuple
 
 from afterclick.blend import CONTEXTS, SOURCES, Blend
 from afterclick.connectors.redis_store import StoredHistory, TopList
@@ -214,7 +213,7 @@ def test_two_lists_made_at_once_are_those_made_one_by_one(recommender: Recommend
     assert sources
     rows = np.array([0.3, 0.2, 0.5, 0.05, 0.1]), np.array([1.0, 0.05, 0.1, 0.02, 0.0])
     blends = [Blend(np.tile(row, (len(CONTEXTS), 1))) for row in rows]
-    one, other = Mixture(blends[0], SourceRules()), Mixture(blends[1], SourceRules(half_life, repeat_rate_power=0.5))
+    first, second = Mixture(blends[0], SourceRules()), Mixture(blends[1], SourceRules(half_life, repeat_rate_power=0.5))
     people = [history(*(f"i{(7 * n + step) % 30:02d}" for step in range(n + 1))) for n in range(12)]
 
     def lists(in_visit: Mixture, returning: Mixture) -> list[TopList]:
@@ -222,20 +221,15 @@ def test_two_lists_made_at_once_are_those_made_one_by_one(recommender: Recommend
         model = replace(recommender.model, sources=replace(sources, mixtures=mixtures))
         return Recommender(model, recommender.settings).lists(people, 50)
 
-    both, first, second = lists(one, other), lists(one, one), lists(other, other)
+    both, here, later = lists(first, second), lists(first, first), lists(second, second)
 
     assert len({item.reason for top in both for item in top.items + (top.later or [])}) > 2
-    for top, here, later in zip(both, first, second, strict=True):
+    for top, only_here, only_later in zip(both, here, later, strict=True):
         assert top.later is not None
-        for found, alone in ((top.items, here.items), (top.later, later.items)):
-            assert [one[:1] + one[2:4] for one in map(astuple, found)] == [
-                one[:1] + one[2:4] for one in map(astuple, alone)
-            ]
-            np.testing.assert_allclose(
-                [item.score for item in found], [item.score for item in alone], rtol=0, atol=1e-9
-            )
-            shares = [[item.share for item in items] for items in (found, alone)]
-            np.testing.assert_allclose(*shares, rtol=0, atol=1e-9)
+        for found, alone in ((top.items, only_here.items), (top.later, only_later.items)):
+            for one, two in zip(found, alone, strict=True):
+                assert (one.item_id, one.reason, one.because) == (two.item_id, two.reason, two.because)
+                assert (one.score, one.share) == pytest.approx((two.score, two.share), rel=0, abs=1e-9)
 
 
 def test_an_anonymous_session_is_a_visit(recommender: Recommender) -> None:
