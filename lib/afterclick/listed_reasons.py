@@ -113,8 +113,9 @@ class Explainer:
     def _carried(self, interest: Cells, places: Places) -> tuple[IntVector, FloatVector]:
         because, share = np.zeros(len(places.items), np.int64), np.zeros(len(places.items))
         order = np.argsort(places.people, kind="stable")
-        people, starts = np.unique(places.people[order], return_index=True)
-        for person, own in zip(people.tolist(), np.split(order, starts[1:]), strict=True):
+        people, starts, counts = np.unique(places.people[order], return_index=True, return_counts=True)
+        for person, start, count in zip(people.tolist(), starts.tolist(), counts.tolist(), strict=True):
+            own = order[start : start + count]
             begin, end = np.searchsorted(interest.people, [person, person + 1])
             seen = interest.items[begin:end]
             confidence = self.model.alpha * interest.values[begin:end] ** self.model.weight_power

@@ -86,17 +86,12 @@ class Recommender:
         both = (mixtures.in_visit, mixtures.returning) if mixtures.differ else (mixtures.in_visit,)
         ends = [int(one.records["event_ms"][-1]) if len(one.records) else now_ms for one in histories]
         back = is_back(np.array(ends, np.int64), now_ms, gap_ms=mixtures.gap_ms) & mixtures.differ
-        here, away = (
-            iter(
-                self._listed(
-                    [one.records for one, is_away in zip(histories, back, strict=True) if is_away == group], of
-                )
-            )
-            for group, of in ((False, both), (True, (mixtures.returning,)))
-        )
+        told = list(zip(histories, back.tolist(), ends, strict=True))
+        here = iter(self._listed([one.records for one, is_away, _ in told if not is_away], both))
+        away = iter(self._listed([one.records for one, is_away, _ in told if is_away], (mixtures.returning,)))
         return [
             self._top(history, next(away if is_away else here), now_ms, end + mixtures.gap_ms)
-            for history, is_away, end in zip(histories, back.tolist(), ends, strict=True)
+            for history, is_away, end in told
         ]
 
     def _top(
