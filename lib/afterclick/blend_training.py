@@ -175,16 +175,14 @@ def quality(candidates: Candidates, weights: npt.NDArray[np.floating[Any]]) -> f
     weights : shape (len(SOURCES),) or (n_cases, len(SOURCES))
     """
     scores = (candidates.features @ weights.astype(np.float32)[..., None])[..., 0]
-    listed = min(K, scores.shape[1])
-    last = np.partition(np.where(np.isnan(scores), -np.inf, scores), -listed, axis=1)[:, -listed, None]
-    cases, places = np.nonzero(candidates.is_relevant & (scores >= last))  # all others are no hits
+    cases, places = np.nonzero(candidates.is_relevant)
     others, own = scores[cases], scores[cases, places][:, None]
     is_earlier = np.arange(scores.shape[1]) < places[:, None]
     ahead = np.count_nonzero((others > own) | ((others == own) & is_earlier), axis=1)  # NaN is ahead of nothing
     is_hit = ahead < K
     count = candidates.relevant_count[cases[is_hit]]
     discounts = 1 / np.log2(np.arange(2, K + 2))
-    ideal = np.cumsum(discounts)[np.minimum(count, listed) - 1]
+    ideal = np.cumsum(discounts)[np.minimum(count, min(K, scores.shape[1])) - 1]
     return float((1 / count + discounts[ahead[is_hit]] / ideal).sum()) / max(len(scores), 1)
 
 

@@ -99,7 +99,9 @@ class Explainer:
         fold in the same: a system per person costs more than all the rest of the explanation.
         """
         asked = [np.flatnonzero(~_is_by_past(main)) for main in mains]
-        found = [(places.items.copy(), np.zeros(len(places.items))) for places in lists]
+        found: list[tuple[IntVector, FloatVector]] = [
+            (places.items.copy(), np.zeros(len(places.items))) for places in lists
+        ]
         for interest in {id(one.interest): one.interest for one in scored}.values():
             alike = [n for n, one in enumerate(scored) if one.interest is interest]
             people = np.concatenate([lists[n].people[asked[n]] for n in alike])

@@ -104,6 +104,7 @@ class ReplayedSources:
     trend_ms: int = 0
     buyers: npt.NDArray[np.int64] = field(init=False)
     """Shape (2, n_items): how many people had an item, and how many had it again."""
+    _read: tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None = None
 
     def __post_init__(self) -> None:
         """Begin with nothing."""
@@ -131,7 +132,7 @@ class ReplayedSources:
         for time in (0, 1):
             had = self.log.items[begin:end][self.log.times[begin:end] == time]
             self.buyers[time] += np.bincount(had, minlength=len(self.trend))
-        self.position, self.trend_ms = end, now_ms
+        self.position, self.trend_ms, self._read = end, now_ms, None
 
     def observe(self, users: IntVector, visible: IntVector) -> Observed:
         """Return what is known of people, each when the first `visible` events of the log are.
@@ -152,7 +153,9 @@ class ReplayedSources:
         return self._observed(sequences, score_covisitation(sequences, self.table))
 
     def _observed(self, sequences: Sequences, covisitation: Cells) -> Observed:
-        return Observed(sequences, covisitation, self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers))
+        if self._read is None:  # the same arrays for all blocks that see the same counts
+            self._read = self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers)
+        return Observed(sequences, covisitation, *self._read)
 
     def _followers(self, wanted: IntVector, visible: IntVector) -> Followers:
         """Return rows of the table, and in them the steps made since `position` that are visible to each person."""
