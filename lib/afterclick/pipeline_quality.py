@@ -80,15 +80,21 @@ def first_visits(log: pa.Table, *, gap_ms: int, events: int) -> list[IntVector]:
     return visits[:enough]
 
 
-def deal(visits: list[IntVector], lanes: int) -> list[IntVector]:
-    """Return the rows that each of some lanes sends one after another: whoever is free takes the next visit."""
+def deal(visits: list[IntVector], lanes: int, *, length: int) -> list[IntVector]:
+    """Return the rows that each of some lanes sends one after another: whoever is free takes the next visit.
+
+    Parameters
+    ----------
+    length
+        Rows of a lane at most, so that all end together; the last visit of a lane may be cut short.
+    """
     taken: list[list[IntVector]] = [[] for _ in range(lanes)]
     ends = np.zeros(lanes, np.int64)
     for visit in visits:
         lane = int(ends.argmin())
         taken[lane].append(visit)
         ends[lane] += len(visit)
-    return [np.concatenate(rows) for rows in taken if rows]
+    return [np.concatenate(rows)[:length] for rows in taken if rows]
 
 
 def judge(
