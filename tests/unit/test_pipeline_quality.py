@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from afterclick.evaluation import Plan
-from afterclick.event_logs import read_events
+from afterclick.event_logs import read_events, visible_before
 from afterclick.pipeline_quality import Reading, deal, first_visits, judge, offline_ranks, spread_instants
 from afterclick.setting_sections import ModelSettings
 from afterclick.source_rules import SourceRules
@@ -73,18 +73,20 @@ def test_a_pipeline_that_shows_what_was_predicted_at_the_lag_has_the_offline_fig
     train = log_of(shop(150, 10))
     sent = log_of([(f"new{n % 20}", f"i{(n % 20 + n // 20) % 30:02}", 20_000) for n in range(200)])
     at = np.arange(200) * 50 + 1_800_000_000_000  # twenty people in turns: each acts every second
-    plan = Plan(model=SMALL, rules=SourceRules(), repeats=True, visible_after_ms=lag_ms)
+    plan = Plan(model=SMALL, rules=SourceRules(), repeats=True)
     times = pa.array(at).cast(pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
     log, count = read_events([train, sent.set_column(3, "event_at", times)], WEIGHTS)
-    offline = offline_ranks(log, count, plan)
+    late = visible_before(log, batching="event", visible_after_ms=lag_ms)
+    (offline,) = offline_ranks(log, count, plan, [late])
+    known_ms = at - 1000 * (2 if lag_ms else 1)  # what each list says it covers: all but the last, or all
     is_measured = np.arange(200) >= 40
-    right = Reading(at, offline.by_model["blend"], np.ones(200, bool), is_measured)
-    wrong = Reading(at, np.full(200, np.inf), np.ones(200, bool), is_measured)
+    right = Reading(at, offline.by_model["blend"], known_ms, np.ones(200, bool), is_measured)
+    wrong = Reading(at, np.full(200, np.inf), known_ms, np.ones(200, bool), is_measured)
 
     told = [judge(train, sent, one, plan, lag_ms=lag_ms, weights=WEIGHTS) for one in (right, wrong)]
 
     assert told[0]["cases"] == 160
-    assert told[0]["models"]["pipeline"] == told[0]["models"]["blend"]
+    assert told[0]["models"]["pipeline"] == told[0]["models"]["blend"] == told[0]["models"]["blend_at_lag"]
     assert set(told[0]["pipeline_minus_offline"].values()) == {0.0}
     assert told[1]["pipeline_minus_offline"]["hr@20"] == -told[0]["models"]["blend"]["hr@20"] < -0.3
     lengths = [sum(row["events"] for row in one["by_history"] if row["earlier_events"] == "1") for one in told]
@@ -97,11 +99,12 @@ def test_sent_order_is_that_of_the_reading_whatever_the_times() -> None:
     sent = log_of([("ada", "i01", 0), ("ada", "i02", 0), ("bob", "i05", 0), ("bob", "i06", 0)])
     at = np.array([0, 2000, 1000, 3000]) + 1_800_000_000_000
     plan = Plan(model=SMALL, rules=SourceRules(), repeats=True)
-    reading = Reading(
-        at, np.array([0.0, np.inf, np.inf, np.inf]), np.array([True, False, True, True]), np.array([1, 1, 0, 0], bool)
-    )
+    places, known_ms = np.array([0.0, np.inf, np.inf, np.inf]), np.array([0, 0, 0, at[2]])
+    personal = np.array([False, False, False, True])
+    reading = Reading(at, places, known_ms, personal, np.array([True, True, False, True]))
 
     told = judge(train, sent, reading, plan, lag_ms=0, weights=WEIGHTS)
 
-    assert (told["cases"], told["models"]["pipeline"]["hr@20"]) == (2, 0.5)
-    assert told["share_knowing_the_event_before"] == 0.5
+    assert (told["cases"], told["models"]["pipeline"]["hr@20"]) == (3, 0.33333)
+    assert told["share_of_lists_with_every_event"] == 0.66667  # ada's second list does not cover her first event
+    assert told["popular_though_known"] == 0
