@@ -1,9 +1,10 @@
 """Lists read from the running pipeline before each event, judged as `afterclick evaluate` judges: pure, no Spark.
 
-What is served is predicted offline too: one model, counts as of its training, and every event known `lag_ms` after it
-happened, at the moments at which the lists were read.
+What is served is predicted offline too, at the moments at which the lists were read: by one model, with counts as of its
+training, and with the events that each list says it covers (``fresh_as_of``): the lag as it was measured, list by list.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,15 +36,18 @@ class Reading:
         When each list was read and its event sent.
     places : shape (n_events,)
         Where the list had the item that was chosen next, 0 = first; infinite = not among the first `LISTED`.
-    knew_last : shape (n_events,)
-        Whether the list covered the person's event before; true where they had none in this run.
+    known_ms : shape (n_events,)
+        Up to when each list covered its person's events; 0 where it covered none.
+    is_personal : shape (n_events,)
+        Whether the list was of that person, not everybody's.
     is_measured : shape (n_events,)
         False while the programs warmed up.
     """
 
     event_ms: IntVector
     places: npt.NDArray[np.float64]
-    knew_last: npt.NDArray[np.bool_]
+    known_ms: IntVector
+    is_personal: npt.NDArray[np.bool_]
     is_measured: npt.NDArray[np.bool_]
 
 
@@ -80,21 +84,29 @@ def first_visits(log: pa.Table, *, gap_ms: int, events: int) -> list[IntVector]:
     return visits[:enough]
 
 
-def deal(visits: list[IntVector], lanes: int) -> list[IntVector]:
-    """Return the rows that each of some lanes sends one after another: whoever is free takes the next visit."""
+def deal(visits: list[IntVector], lanes: int, *, length: int) -> list[IntVector]:
+    """Return the rows that each of some lanes sends one after another: whoever is free takes the next visit.
+
+    Parameters
+    ----------
+    length
+        Rows of a lane at most, so that all end together; the last visit of a lane may be cut short.
+    """
     taken: list[list[IntVector]] = [[] for _ in range(lanes)]
     ends = np.zeros(lanes, np.int64)
     for visit in visits:
         lane = int(ends.argmin())
         taken[lane].append(visit)
         ends[lane] += len(visit)
-    return [np.concatenate(rows) for rows in taken if rows]
+    return [np.concatenate(rows)[:length] for rows in taken if rows]
 
 
 def judge(
-    train: pa.Table, sent: pa.Table, reading: Reading, plan: Plan, *, lag_ms: float, weights: Any
+    train: pa.Table, sent: pa.Table, reading: Reading, plan: Plan, *, lag_ms: float, weights: Mapping[str, float]
 ) -> dict[str, Any]:
-    """Return the figures of the lists that were read, and of those predicted offline at the measured lag.
+    """Return the figures of the lists that were read, and of those predicted offline.
+
+    ``blend`` is predicted with what each list covered, ``blend_at_lag`` as if every event were known after `lag_ms`.
 
     Parameters
     ----------
@@ -107,34 +119,72 @@ def judge(
     """
     log, count = read_events([train, _at(sent, reading.event_ms)], weights)
     order = np.argsort(reading.event_ms, kind="stable")
-    offline = offline_ranks(log, count, replace(plan, visible_after_ms=round(lag_ms)))
-    rows = order[offline.events - count]
-    is_case = reading.is_measured[rows]
-    places = np.where(np.isfinite(reading.places), reading.places, _NOT_LISTED)[rows][is_case]
-    by_model = {"pipeline": places} | {name: ranks[is_case] for name, ranks in offline.by_model.items()}
+    before = visible_before(log, batching="event")
+    late = visible_before(log, batching="event", visible_after_ms=round(lag_ms))
+    told = covered(log, count, reading.known_ms[order])
+    known, at_lag = offline_ranks(log, count, plan, [told, late])
+    rows = order[known.events - count]
+    is_case = reading.is_measured[rows] & np.isin(known.events, at_lag.events)
+    rows, cases, lengths = rows[is_case], known.events[is_case], known.lengths[is_case]
+    places = np.where(np.isfinite(reading.places), reading.places, _NOT_LISTED)[rows]
+    by_model = {"pipeline": places} | {name: ranks[is_case] for name, ranks in known.by_model.items()}
+    by_model["blend_at_lag"] = at_lag.by_model["blend"][np.searchsorted(at_lag.events, cases)]
     models = {name: figures_of_ranks(ranks) for name, ranks in by_model.items()}
-    gaps = {name: round(models["pipeline"][name] - models["blend"][name], 5) for name in ("hr@20", "mrr@20", "ndcg@20")}
+    had, had_by_then = (_own_events(log, cases, visible) for visible in (told, before))
     return {
         "events": len(sent),
-        "cases": int(is_case.sum()),
+        "cases": len(cases),
         "train_events": count,
-        "pipeline_minus_offline": gaps,
-        "share_knowing_the_event_before": round(float(reading.knew_last[rows][is_case].mean()), 5),
+        "pipeline_minus_offline": _gaps(models, "blend"),
+        "pipeline_minus_offline_at_lag": _gaps(models, "blend_at_lag"),
+        "share_of_lists_with_every_event": round(float((had == had_by_then).mean()), 5),
+        "popular_though_known": int((~reading.is_personal[rows] & (lengths > 0)).sum()),
         "models": models,
-        "by_history": table_by_history(offline.lengths[is_case], by_model),
+        "by_history": table_by_history(lengths, by_model),
     }
 
 
-def offline_ranks(log: EventLog, count: int, plan: Plan) -> Ranks:
-    """Predict the events from `count` on by one model of those before, as a list is made: counts stand still."""
-    visible = visible_before(log, batching="event")
-    late = visible_before(log, batching="event", visible_after_ms=plan.visible_after_ms)
-    # A lag is of the pipeline: what it was trained on had arrived.
-    visible = np.where(np.arange(len(log)) < count, visible, np.maximum(late, count))
+def covered(log: EventLog, count: int, known_ms: IntVector) -> IntVector:
+    """Return `event_logs.visible_before` of lists that covered their person's events up to a time.
+
+    Parameters
+    ----------
+    count
+        Events of the training, which every list covers.
+    known_ms : shape (n_events - count,)
+        Of the other events, in the log's order.
+    """
+    events = np.arange(len(log))
+    visible = events.copy()
+    reached = np.searchsorted(log.event_ms, known_ms, side="right")
+    visible[count:] = np.clip(reached, count, events[count:])
+    return visible
+
+
+def offline_ranks(log: EventLog, count: int, plan: Plan, visibles: Sequence[IntVector]) -> list[Ranks]:
+    """Predict the events from `count` on by one model of those before, as a list is made: counts stand still.
+
+    Parameters
+    ----------
+    visibles
+        What is known before each event, one prediction each; a lag is of the pipeline, so the training is without.
+    """
+    plain = visible_before(log, batching="event")
     trainer = FactorTrainer(log, plan.model, threads=plan.workers)
-    replay = Replay(log, visible, plan.rules, plan.repeats, trainer, is_live=False, gap_ms=plan.gap_ms)
+    replay = Replay(log, plain, plan.rules, plan.repeats, trainer, is_live=False, gap_ms=plan.gap_ms)
     mixtures = learn_mixtures(replay, int(count * (1 - HELD_OUT)), count)
-    return replay_ranks(replay, [(count, len(log))], mixtures)
+    is_training = np.arange(len(log)) < count
+    lagging = [np.where(is_training, plain, np.maximum(visible, count)) for visible in visibles]
+    return [replay_ranks(replace(replay, visible=visible), [(count, len(log))], mixtures) for visible in lagging]
+
+
+def _gaps(models: Mapping[str, Mapping[str, Any]], offline: str) -> dict[str, float]:
+    names = ("hr@20", "mrr@20", "ndcg@20")
+    return {name: round(models["pipeline"][name] - models[offline][name], 5) for name in names}
+
+
+def _own_events(log: EventLog, events: IntVector, visible: IntVector) -> IntVector:
+    return np.diff(log.sequences(log.users[events], visible[events], length=len(log)).indptr)
 
 
 def _people(log: pa.Table) -> IntVector:

@@ -38,8 +38,8 @@ def evaluate_pipeline(
 
     train, later = (spread_instants(table.select(_COLUMNS)) for table in tables)
     wanted = events + round(pace.rate * pipeline_replay.WARM_UP_SECONDS)
-    visits = first_visits(later, gap_ms=plan.gap_ms, events=wanted)
-    lanes = deal(visits, pace.lanes)
+    visits = first_visits(later, gap_ms=plan.gap_ms, events=2 * wanted)  # some lanes would run short with just enough
+    lanes = deal(visits, pace.lanes, length=-(-wanted // pace.lanes))
     # Messages are numbered lane by lane: a lane is a range of them.
     sent = later.take([row for lane in lanes for row in lane.tolist()])
     messages = list(segment_messages(sent, ("analytics", "personalisation")))
@@ -58,7 +58,13 @@ def evaluate_pipeline(
     announce(f"predicting offline what was known {lag['p50']:g} ms after it happened")
     plan = replace(plan, model=settings.model)
     report = judge(train, sent, reading, plan, lag_ms=lag["p50"], weights=weights)
-    run = {"rate": pace.rate, "pace_seconds": pace.seconds, "people": len(visits), "lag_ms": lag, "version": version}
+    run = {
+        "rate": pace.rate,
+        "pace_seconds": pace.seconds,
+        "people": len(set(sent["subject_id"].to_pylist())),
+        "lag_ms": lag,
+        "version": version,
+    }
     return {"protocol": "pipeline", "repeats": "allowed" if plan.repeats else "new"} | run | report
 
 

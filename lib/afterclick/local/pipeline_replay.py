@@ -47,8 +47,8 @@ class _Run:
     messages: Sequence[Message]
     at: dict[int, float] = field(default_factory=dict)
     places: dict[int, float] = field(default_factory=dict)
-    knew_last: dict[int, bool] = field(default_factory=dict)
-    last_at: dict[str, float] = field(default_factory=dict)
+    known_at: dict[int, float] = field(default_factory=dict)
+    is_personal: dict[int, bool] = field(default_factory=dict)
     counts: SendCounts = field(default_factory=SendCounts)
 
 
@@ -97,7 +97,8 @@ def replay(
     reading = Reading(
         np.round(at * 1000).astype(np.int64),
         np.array([run.places[number] for number in numbers]),
-        np.array([run.knew_last[number] for number in numbers]),
+        np.round(np.array([run.known_at[number] for number in numbers]) * 1000).astype(np.int64),
+        np.array([run.is_personal[number] for number in numbers]),
         at >= at.min() + WARM_UP_SECONDS,
     )
     lags = [sample["total"] for sample in probe.samples if sample["posted_at"] >= at.min() + WARM_UP_SECONDS]
@@ -123,7 +124,7 @@ async def _shop(
                 await asyncio.sleep(max(0.0, due - time.monotonic()))
                 await _read(run, number, to_api)
                 user, at = messages[number]["userId"], time.time()
-                run.at[number] = run.last_at[user] = at
+                run.at[number] = at
                 stamped = datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
                 await post([messages[number] | {"originalTimestamp": stamped}])
                 if probe.active == 0 and next(turn) % round(1 / _PROBED) == 0:
@@ -146,5 +147,5 @@ async def _read(run: _Run, number: int, api: httpx.AsyncClient) -> None:
     content = answer.json()
     listed = [item["item_id"] for item in content["items"]]
     run.places[number] = float(listed.index(chosen)) if chosen in listed else float("inf")
-    last = run.last_at.get(user)
-    run.knew_last[number] = last is None or read_epoch(content["fresh_as_of"]) >= last - 0.001
+    run.known_at[number] = read_epoch(content["fresh_as_of"])
+    run.is_personal[number] = content["source"] != "popular"
