@@ -42,6 +42,6 @@ def test_a_replayed_day_catches_the_sabotaged_champion_and_spares_the_healthy_on
 def test_a_replayed_week_has_no_false_rollback_and_catches_every_sabotage_within_a_day(settings: Settings) -> None:
     found = measure(settings.model, settings.recommendations, settings.relevance, announce=lambda _: None)
 
-    assert found["visits"] > 3_000
+    assert found["visits"] > 2_500
     assert (found["false_rollbacks"], found["sabotage_caught"]) == (0, 7)
     assert found["requests_affected"]["most"] < 500
