@@ -10,7 +10,7 @@ from pathlib import Path
 DOCUMENTS = (Path("README.md"), *sorted(Path("docs").glob("*.md")), *sorted(Path("docs").glob("*/*.md")))
 _PROGRAMS = (
     "afterclick", "make", "./spark-submit.sh", "python", ".venv/bin/python", ".venv/bin/afterclick", "pip", "jupyter", "curl",
-    "prometheus", "promtool", "git", "cd", "cp", "install", "systemctl", "docker", "kubectl", "databricks", "mlflow",
+    "prometheus", "promtool", "git", "cp", "install", "systemctl", "docker", "kubectl", "databricks", "mlflow",
     ".venv-airflow/bin/airflow",
 )  # fmt: skip
 _SHELL = ("", "sh", "bash", "console")
