@@ -161,12 +161,12 @@ def covered(log: EventLog, count: int, known_ms: IntVector) -> IntVector:
     return visible
 
 
-def offline_ranks(log: EventLog, count: int, plan: Plan, visibles: Sequence[IntVector]) -> list[Ranks]:
+def offline_ranks(log: EventLog, count: int, plan: Plan, known_before: Sequence[IntVector]) -> list[Ranks]:
     """Predict the events from `count` on by one model of those before, as a list is made: counts stand still.
 
     Parameters
     ----------
-    visibles
+    known_before
         What is known before each event, one prediction each; a lag is of the pipeline, so the training is without.
     """
     plain = visible_before(log, batching="event")
@@ -174,7 +174,7 @@ def offline_ranks(log: EventLog, count: int, plan: Plan, visibles: Sequence[IntV
     replay = Replay(log, plain, plan.rules, plan.repeats, trainer, is_live=False, gap_ms=plan.gap_ms)
     mixtures = learn_mixtures(replay, int(count * (1 - HELD_OUT)), count)
     is_training = np.arange(len(log)) < count
-    lagging = [np.where(is_training, plain, np.maximum(visible, count)) for visible in visibles]
+    lagging = [np.where(is_training, plain, np.maximum(visible, count)) for visible in known_before]
     return [replay_ranks(replace(replay, visible=visible), [(count, len(log))], mixtures) for visible in lagging]
 
 

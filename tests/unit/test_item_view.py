@@ -29,7 +29,8 @@ def test_item_facts_are_ranks_and_shares_of_steps(recommender: Recommender) -> N
 
     assert facts
     assert (facts.popularity_rank, facts.trend_rank, facts.items) == (1, 4, 4)
-    assert facts.followers == [("item-2", pytest.approx(3 / 8)), ("item-1", pytest.approx(1 / 8))]
+    assert dict(facts.followers) == pytest.approx({"item-2": 3 / 8, "item-1": 1 / 8})
+    assert [item_id for item_id, _ in facts.followers] == ["item-2", "item-1"]
     assert {item.item_id for item in facts.similar} == {"item-1", "item-2", "item-3"}
 
 

@@ -128,9 +128,10 @@ class ListReader:
     async def read_activity(self, kind: str, name: str) -> Counts:
         """Return how often a thing was viewed, bought ... of late; raises as `read_person`."""
         try:
-            return decode_activity(await self._client.get(activity_key(self._prefix, kind, name)))
+            value: Any = await self._client.get(activity_key(self._prefix, kind, name))
         except (RedisError, OSError, TimeoutError) as error:
             raise _no_answer(error) from error
+        return decode_activity(value)
 
     async def sample_lists(self, most: int) -> list[TopList]:
         """Return at most `most` lists of the served version, in no order; for a page, not for answers. Raises as above."""
