@@ -76,7 +76,7 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
     return {
         "baseline": baseline,
         "skewed": skewed,
-        "ratio": round(skewed["p99"] / baseline["p99"], 3),
+        "ratio": round(skewed["p99"] / baseline["p99"], 3) if baseline and skewed else None,
         "samples": [len(totals[False]), len(totals[True])],
         "missed": [probes[False].missed, probes[True].missed],
         "counts": counts,
