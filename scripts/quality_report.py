@@ -21,11 +21,12 @@ import pandas as pd
 FIGURES = ("hr@20", "mrr@20", "ndcg@10", "recall@20", "precision@10")
 HEADER = """# Quality
 
-Made by `make quality`; do not edit. Full catalogue, no sampled negatives, score before update, ties at mid-rank; figures with
-the half-width of their 95 % interval. Hyper-parameters, blend weights and half-lives are chosen on held-out *training* events
-(docs/decisions/0035-blend.md). Whoever was away longer than 30 minutes is listed by the blend for people who come back, all
-others by the one for a visit (0039-visits.md). `nightly` is the model as of midnight; `covisitation` and `blend` of
-*prequential* count followers live, while lists served today use the counts of the last training.
+Made by `make quality`, or section by section with `scripts/quality_report.py DATA --only TITLE`; do not edit. Full catalogue,
+no sampled negatives, score before update, ties at mid-rank; figures with the half-width of their 95 % interval. Hyper-parameters,
+blend weights and half-lives are chosen on held-out *training* events (docs/decisions/0035-blend.md). Whoever was away longer
+than 30 minutes is listed by the blend for people who come back, all others by the one for a visit (0039-visits.md). `nightly` is
+the model as of midnight; `covisitation` and `blend` of *prequential* count followers live, while lists served today use the
+counts of the last training.
 """
 
 
@@ -91,7 +92,7 @@ def goals(sections: dict[str, str]) -> str:
     lines = [
         "## Goals",
         "",
-        "Means where there are several seeds. *Missed* is said of the mean, whatever the interval.",
+        "Of several seeds: the mean of figures and of half-widths. *Missed* is said of the mean.",
         "",
     ]
     lines += ["| data | goal | figure | measured | |", "| --- | --- | --- | --- | --- |"]
