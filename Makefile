@@ -61,7 +61,7 @@ audit: setup ## known vulnerabilities of the locked packages, and the list of ja
 	@scripts/audit.sh
 
 # Longer than CI's 40 minutes allow; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases.
-NIGHTLY := hostile_clients openapi_fuzzed erasure build_sessions airflow promotion
+NIGHTLY := hostile_clients openapi_fuzzed erasure build_sessions airflow promotion serving_properties
 
 nightly: setup setup-airflow validate-deploy ## long tests: hostile clients, fuzzed documents, erasure killed at every step, Airflow's scheduler, a replayed week, a small fault run
 	AFTERCLICK_NIGHTLY=1 $(PYTEST) $(NIGHTLY:%=tests/integration/test_%.py) tests/unit/test_rollback.py tests/e2e/test_faults.py $(ARGS)

@@ -69,7 +69,7 @@ COVERED_BY = {
     "shown_log": "test_log_shown_lists",
     "shown_lists": "test_log_shown_lists",
     "schemas_shown": "test_schemas",
-    "pipeline_replay": "test_pipeline_quality and test_event_to_recommendation",
+    "pipeline_replay": "test_event_to_recommendation",
     "session_neighbours": "test_evaluation",
     "blend_training": "test_blend",
     "source_rules": "test_models",

@@ -7,17 +7,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
+import pyarrow as pa
 import pytest
 from kafka import KafkaProducer
 
+from afterclick.commands.history import segment_messages
 from afterclick.connectors import delta_tables, model_registry, redis_store
 from afterclick.connectors.subject_store import open_subject_store
-from afterclick.local import demo, services
+from afterclick.local import demo, pipeline_replay, services
 from afterclick.local.stack import local_settings, start_stack, stop_stack
 from afterclick.pseudonyms import RawId
 from afterclick.served_model import read_recommender
@@ -104,6 +108,28 @@ def test_an_event_changes_the_list_and_poison_changes_nothing(installation: Sett
         "reasons": ["empty_value", "item_id_missing", "malformed", "malformed"],
         "events": [("e-1", True), ("e-2", True)],
     }
+    _read_before_each_event(settings)
+
+
+def _read_before_each_event(settings: Settings) -> None:
+    """Read as `afterclick evaluate pipeline` does: each list before its event, covering the one before."""
+    at = datetime(2026, 11, 26, tzinfo=UTC)
+    people, items = ["eve", "eve", "eve", "bob", "bob"], ["item-7", "item-1", "item-2", "item-0", "item-5"]
+    columns = [people, items, ["view"] * 5, [at] * 5]
+    log = pa.table(dict(zip(("subject_id", "item_id", "event_type", "event_at"), columns, strict=True)))
+    messages = list(segment_messages(log, ("analytics", "personalisation")))
+    pace = pipeline_replay.Pace(rate=0.5, seconds=4)
+
+    lanes = [np.array([0, 1, 2]), np.array([3, 4])]
+    reading, lag = pipeline_replay.read_while_sending(settings, messages, lanes, pace, warm_up=3)
+
+    assert reading.is_measured.tolist() == [False, True, True, False, True]
+    assert reading.is_personal.tolist() == [False, True, True, False, True]
+    assert reading.known_ms[[0, 3]].tolist() == [0, 0]
+    for number in (1, 2, 4):
+        assert reading.event_ms[number - 1] <= reading.known_ms[number] < reading.event_ms[number]
+    assert (reading.places[0], reading.places[3]) == (7.0, 0.0)  # the popular list names item-0, item-1, ... in order
+    assert lag["missed"] == 0
 
 
 def subject_of(settings: Settings, user: str) -> str:

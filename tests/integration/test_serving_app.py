@@ -21,6 +21,7 @@ from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving.app import create_app
+from afterclick.serving_settings import ServingSettings
 from afterclick.settings import Settings
 from builders import make_model, make_sources
 
@@ -191,6 +192,26 @@ def test_a_withdrawn_item_is_in_no_answer_once_the_api_has_read_the_set(live: Se
     assert min(map(len, listed)) >= 27
     store.restore(["item-0"])
     assert store.read() == ["item-3"]
+
+
+def test_everybody_stays_in_a_bucket_and_only_the_exploring_one_explores(live: Settings) -> None:
+    warmed(live)
+    sides = {"control": {"share": 1, "explore": 0}, "explorers": {"share": 1, "explore": 1}}
+    serving = ServingSettings.model_validate({**live.serving.model_dump(), "buckets": sides})
+    asked = [f"/v1/recommendations/person-{number}?n=5" for number in range(30)]
+
+    with TestClient(create_app(live.model_copy(update={"serving": serving}))) as client:
+        answers = [client.get(path).json() for path in asked]
+        again = [client.get(path).json()["bucket"] for path in asked]
+        looked = [client.get(f"{path}&dry_run=true").json() for path in asked]
+
+    assert [answer["bucket"] for answer in answers] == again
+    assert set(again) == {"control", "explorers"}
+    best = [f"item-{number}" for number in range(5)]
+    for answer in answers:
+        differing = sum(item["item_id"] != own for item, own in zip(answer["items"], best, strict=True))
+        assert differing == (answer["bucket"] == "explorers")
+    assert [[item["item_id"] for item in answer["items"]] for answer in looked] == [best] * 30
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=501", "n=many", "kind=robot"])

@@ -86,7 +86,25 @@ def replay(
         demo.launch_fast_path(settings, running)
         demo.wait_for_services(settings, running)
         announce(f"sending {len(messages):,} events at {pace.rate:g}/s, {pace.lanes} people at a time")
-        run, probe = asyncio.run(_shop(settings, messages, lanes, pace))
+        return read_while_sending(settings, messages, lanes, pace, warm_up=WARM_UP_SECONDS)
+
+
+def read_while_sending(
+    settings: Settings, messages: Sequence[Message], lanes: Sequence[IntVector], pace: Pace, *, warm_up: float
+) -> tuple[Reading, dict[str, float]]:
+    """Send every message to what is running, each after a look at its person's list; what `replay` returns.
+
+    Parameters
+    ----------
+    warm_up
+        Seconds from the first event on that are not measured.
+
+    Raises
+    ------
+    LocalStackError
+        If an event was not accepted.
+    """
+    run, probe = asyncio.run(_shop(settings, messages, lanes, pace))
     refused = len(messages) - len(run.counts.acked)
     if refused:
         raise LocalStackError(
@@ -99,9 +117,9 @@ def replay(
         np.array([run.places[number] for number in numbers]),
         np.round(np.array([run.known_at[number] for number in numbers]) * 1000).astype(np.int64),
         np.array([run.is_personal[number] for number in numbers]),
-        at >= at.min() + WARM_UP_SECONDS,
+        at >= at.min() + warm_up,
     )
-    lags = [sample["total"] for sample in probe.samples if sample["posted_at"] >= at.min() + WARM_UP_SECONDS]
+    lags = [sample["total"] for sample in probe.samples if sample["posted_at"] >= at.min() + warm_up]
     return reading, percentiles_ms(lags) | {"samples": len(lags), "missed": probe.missed}
 
 
@@ -111,8 +129,8 @@ async def _shop(
     run = _Run(messages)
     key = settings.collector.write_keys[0].get_secret_value()
     async with (
-        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0) as to_collector,
-        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=60.0) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=60.0) as to_api,
         asyncio.TaskGroup() as probes,
     ):
         probe = FreshnessProbe(to_api, poll_seconds=0.01)
