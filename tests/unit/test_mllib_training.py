@@ -38,7 +38,8 @@ def test_fit_item_factors_gives_factors_that_fold_in_tells_tastes_apart_by(spark
 
     factors = fit_by_settings(weights, RULES)
 
-    assert (factors.shape, factors.dtype) == ((20, 4), np.float32)
+    assert factors.shape == (20, 4)
+    assert factors.dtype == np.float32
     assert not factors[-1].any()
     scores = fold_in(factors, weights) @ factors.T
     own = (np.arange(60)[:, None] % 2) == (np.arange(19)[None, :] % 2)

@@ -93,7 +93,7 @@ def evaluate(  # noqa: PLR0917 - typer's options
     from afterclick.source_rules import SourceRules
 
     model, recommendations = load_ranking_settings(environment)
-    given = {"rank": rank, "regularization": regularization, "alpha": alpha, "iterations": iterations}
+    given: dict[str, Any] = {"rank": rank, "regularization": regularization, "alpha": alpha, "iterations": iterations}
     given |= {"backend": backend.value if backend else None}
     changed = {name: value for name, value in given.items() if value is not None} | {"seed": seed}
     rules = read_mapping(mapping)
