@@ -130,15 +130,19 @@ def _session(backend: str, environment: str | None) -> Iterator[None]:
     if backend != "mllib":
         yield
         return
+    import tempfile
+
     from afterclick.local.jars import default_cache_dir, spark_jars
     from afterclick.settings import load_spark_conf
     from afterclick.spark_session import build_spark
 
     spark = build_spark("evaluate", load_spark_conf(environment or "local"), jars=spark_jars(default_cache_dir()))
-    try:
-        yield
-    finally:
-        spark.stop()
+    with tempfile.TemporaryDirectory(prefix="afterclick-als-") as folder:
+        spark.sparkContext.setCheckpointDir(folder)
+        try:
+            yield
+        finally:
+            spark.stop()
 
 
 @contextmanager
