@@ -37,8 +37,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         "--backend", choices=("settings", "implicit", "mllib"), default="settings", help="who trains (model.backend)"
     )
     arguments, rest = parser.parse_known_args(argv)
-    with job_context("train_model", rest) as (spark, settings):
-        train_candidate(spark, trained_by(settings, arguments.backend), arguments.date)
+    with job_context("train_model", rest) as (spark, given):
+        settings = trained_by(given, arguments.backend)
+        if settings.model.backend == "mllib":
+            spark.sparkContext.setCheckpointDir(f"{settings.storage.checkpoints}/als")
+        train_candidate(spark, settings, arguments.date)
     return 0
 
 

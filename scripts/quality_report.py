@@ -153,7 +153,8 @@ def plans(data: Path, scratch: Path) -> list[tuple[str, list[str]]]:
         for seed in range(5):
             options = ["split", str(scratch / "ml100k.parquet"), "--repeats", "new", "--seed", str(seed), *fixed]
             found.append((f"MovieLens 100K, random 80/20, seed {seed}", options))
-            by_spark = [*options, "--backend", "mllib"]
+            place = options.index("--regularization") + 1
+            by_spark = [*options[:place], "12", *options[place + 1 :], "--backend", "mllib"]
             found.append((f"MovieLens 100K, random 80/20, trained by Spark's ALS, seed {seed}", by_spark))
         first, second = (scratch / f"ml100k_{half}.parquet" for half in ("first", "second"))
         films.iloc[: len(films) // 2].to_parquet(first)

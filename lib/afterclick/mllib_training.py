@@ -16,6 +16,8 @@ from afterclick.setting_sections import ModelSettings
 
 _LEAST_RATING = 1e-6
 """A rating of 0 would be no preference at all to Spark."""
+_CHECKPOINT_EVERY = 5
+"""Sweeps between two cuts of the lineage: one of twenty sweeps now and then overflows the stack that serialises it."""
 
 
 def fit_item_factors(
@@ -31,7 +33,7 @@ def fit_item_factors(
     Raises
     ------
     ModelError
-        If no Spark session runs in this process.
+        If no Spark session runs in this process, or it has no checkpoint folder.
 
     Notes
     -----
@@ -56,6 +58,7 @@ def fit_item_factors(
         seed=settings.seed,
         numUserBlocks=blocks,
         numItemBlocks=blocks,
+        checkpointInterval=_CHECKPOINT_EVERY,
     )
     found = als.fit(spark.createDataFrame(rows)).itemFactors.toArrow()
     factors = np.zeros((weights.shape[1], settings.rank), np.float32)
@@ -66,10 +69,14 @@ def fit_item_factors(
 
 def _running_session() -> SparkSession:
     try:
-        return SparkSession.active()
+        spark = SparkSession.active()
     except PySparkRuntimeError as error:
         message = (
             "the backend is mllib but this process has no Spark session: train with the job train_model, evaluate with "
             "`afterclick evaluate --backend mllib --workers 1` (more workers are processes without Spark)"
         )
         raise ModelError(message) from error
+    if spark.sparkContext.getCheckpointDir() is None:
+        message = "the backend mllib needs a folder to cut its lineage: call spark.sparkContext.setCheckpointDir first"
+        raise ModelError(message)
+    return spark

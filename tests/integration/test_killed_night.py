@@ -42,7 +42,13 @@ from jobs.import_history import import_log
 from jobs.warm_cache import warm
 
 logger = logging.getLogger(__name__)
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
+        reason="five jobs and commands with Spark, one after the other: `make nightly` runs it",
+    ),
+    pytest.mark.timeout(1800),
+]
 DATE = "2026-11-24"
 BOTH = [f"item-{number}" for number in range(20)]
 ONLY_NEW = [f"new-{number}" for number in range(20)]

@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -248,8 +249,10 @@ def test_rolling_back_serves_the_version_before_within_a_minute_with_what_arrive
     update_here(clicks(subjects), settings=rules, fence=Fence(1, 1))
 
     begun = time.monotonic()
-    done = roll_back_by_command(rules, "worse lists")
+    called = by_command(rules, "rollback", "--reason", "worse lists", "--json")
     wall_seconds = time.monotonic() - begun
+    assert called.returncode == 0, called.stderr[-3000:]
+    done = json.loads(called.stdout)
 
     logger.info("rollback people=%d seconds=%.2f wall_seconds=%.2f", people, done["seconds"], wall_seconds)
     verify(client, rules, "good")
@@ -275,8 +278,8 @@ def clicks(subjects: list[str]) -> pa.Table:
     return pa.table({**columns, "event_type": ["view"] * len(items), "event_ms": times, "received_ms": times})
 
 
-def roll_back_by_command(rules: Settings, reason: str) -> dict[str, Any]:
-    """Call the program as somebody at the terminal does; return what it printed."""
+def by_command(rules: Settings, *arguments: str, crash_point: str = "") -> subprocess.CompletedProcess[str]:
+    """Call the program as somebody at the terminal does."""
     variables = {
         "AFTERCLICK_STATE_DIR": str(rules.state_dir),
         "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": rules.kafka.bootstrap_servers,
@@ -286,12 +289,30 @@ def roll_back_by_command(rules: Settings, reason: str) -> dict[str, Any]:
         "AFTERCLICK_MODEL__TRACKING_URI": rules.model.tracking_uri.get_secret_value(),
         "AFTERCLICK_MODEL__ARTIFACT_ROOT": rules.model.artifact_root,
         "AFTERCLICK_MODEL__NAME": rules.model.name,
-    }
-    command = [sys.executable, "-m", "afterclick.cli", "model", "rollback", "--reason", reason, "--json"]
+    } | ({"AFTERCLICK_FAULTS__CRASH_POINT": crash_point} if crash_point else {})
+    command = [sys.executable, "-m", "afterclick.cli", "model", *arguments]
     environment = {**os.environ, **variables}  # noqa: TID251 - handed on
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)  # noqa: S603
-    assert done.returncode == 0, done.stderr[-3000:]
-    return dict(json.loads(done.stdout))
+    return subprocess.run(  # noqa: S603
+        command, env=environment, capture_output=True, text=True, check=False, timeout=300, process_group=0
+    )
+
+
+def test_killed_between_alias_and_pointer_running_again_ends_in_the_new_version(
+    client: MlflowClient, rules: Settings
+) -> None:
+    """CP14: the alias has moved, the namespace has not."""
+    register(client, rules, "next")
+    evaluate(client, rules, "next", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("next")
+
+    killed = by_command(rules, "switch", "next", crash_point="CP14")
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert model_registry.champion_version(client, rules) == "next"
+    assert redis_store.connect(rules.redis).served_version() == "good"
+    switch(client, rules, "next")
+    verify(client, rules, "next")
+    assert [row["served"] for row in list_changes(client, rules)] == ["next", "good"]
 
 
 def test_mlflow_down_leaves_the_old_model_served_and_a_rollback_still_works(

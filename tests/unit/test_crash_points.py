@@ -13,6 +13,8 @@ from afterclick.crash_points import (
     crash_after_table,
     crash_around,
     crash_at,
+    crash_half_written,
+    crash_when,
     crash_while_writing,
 )
 
@@ -34,6 +36,16 @@ WHERE = {
         " time.sleep(0.1); say('wrote'); Path(sys.argv[1], 'new.parquet').touch(); time.sleep(20)",
         "wrote\n",
     ),
+    "with half a file written": (
+        "whole = Path(sys.argv[1], 'array'); whole.write_bytes(bytes(100)); say('wrote');"
+        "crash_half_written(CrashPoint.HALF_FACTORS, whole, CrashPoint.HALF_FACTORS)",
+        "wrote\n",
+    ),
+    "when something is so": (
+        "with crash_when(CrashPoint.HALF_WARMED, lambda: Path(sys.argv[1], 'part').exists(), CrashPoint.HALF_WARMED):\n"
+        " time.sleep(0.1); say('wrote'); Path(sys.argv[1], 'part').touch(); time.sleep(20)",
+        "wrote\n",
+    ),
     "after a commit": (
         "crash_after_commit('build_sessions', sys.argv[1], CrashPoint.COMMIT_WRITTEN);"
         "commits = Path(sys.argv[1], 'commits'); commits.mkdir(); say('wrote'); (commits / '7').touch(); time.sleep(20)",
@@ -52,6 +64,7 @@ def test_crash_point_kills_its_process(where: str, tmp_path: Path) -> None:
     )  # fmt: skip
 
     assert (done.returncode, done.stdout) == (-signal.SIGKILL, told)
+    assert [path.stat().st_size for path in tmp_path.glob("array")] == ([50] if "half" in where else [])
 
 
 def test_crash_points_do_nothing_unless_chosen(tmp_path: Path) -> None:
@@ -66,6 +79,12 @@ def test_crash_points_do_nothing_unless_chosen(tmp_path: Path) -> None:
     crash_after_table("events", None)
     crash_after_table("items", CrashPoint.AFTER_EVENTS)
     crash_after_commit("ingest_events", str(tmp_path), CrashPoint.COMMIT_WRITTEN)
+    whole = tmp_path / "array"
+    whole.write_bytes(bytes(100))
+    crash_half_written(CrashPoint.HALF_FACTORS, whole, CrashPoint.ALIAS_MOVED)
+    assert whole.stat().st_size == 100
+    with crash_when(CrashPoint.HALF_WARMED, lambda: True, None):
+        assert crash_around(write_batch, CrashPoint.HALF_WARMED) is write_batch
     with crash_while_writing(CrashPoint.INSIDE_WRITE, str(tmp_path), CrashPoint.MAINTENANCE):
         (tmp_path / "new.parquet").touch()
 
