@@ -32,7 +32,7 @@ def test_our_program_takes_the_command(
     """Parsed by the program itself, without running it; a mention in the text may leave arguments out."""
     monkeypatch.chdir(tmp_path)
     for word in command.words:
-        if re.fullmatch(r"LOG|[\w/-]+\.(parquet|csv|yaml|json)", word):
+        if re.fullmatch(r"LOG|FILE|[\w/-]+\.(parquet|csv|yaml|json)", word):
             (tmp_path / word).parent.mkdir(parents=True, exist_ok=True)
             (tmp_path / word).touch()
     found: Any = typer.main.get_command(app)  # typer has a copy of click inside, without public types
