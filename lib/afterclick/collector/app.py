@@ -5,9 +5,8 @@ References
 Segment HTTP Tracking API, its short browser paths, RudderStack's beacon, Snowplow's tp2, CloudEvents over HTTP.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from afterclick.background_tasks import in_background
 from afterclick.collector.browser_files import add_browser_files
 from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink
@@ -52,16 +52,9 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        tasks = [
-            asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds)),
-            asyncio.create_task(people.follow_changes()),
-            asyncio.create_task(keep_clearing(settings)),
-        ]
-        yield
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        work = (keep_fresh(keys, settings.keys.refresh_seconds), people.follow_changes(), keep_clearing(settings))
+        async with in_background(*work):
+            yield
         sink.close()
         keys.close()
 

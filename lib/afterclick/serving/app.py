@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from afterclick.access_keys import KeyRing, Scope
+from afterclick.background_tasks import in_background
 from afterclick.errors import ModelNotFoundError, SettingsError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
@@ -45,16 +46,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await reader.refresh_popular()
-        tasks = [
-            asyncio.create_task(reader.keep_fresh()),
-            asyncio.create_task(keep_fresh(keys, settings.keys.refresh_seconds)),
-            *([asyncio.create_task(log.keep_sending())] if log else []),
-        ]
-        yield
-        for task in tasks:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        work = [reader.keep_fresh(), keep_fresh(keys, settings.keys.refresh_seconds)]
+        async with in_background(*work, *([log.keep_sending()] if log else [])):
+            yield
         if log:
             await asyncio.to_thread(log.close)
         await reader.close()
