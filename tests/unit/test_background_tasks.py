@@ -9,7 +9,8 @@ from afterclick.background_tasks import in_background
 
 
 def test_work_that_forgets_a_cancellation_is_ended_all_the_same() -> None:
-    forgotten, ended = [], []
+    forgotten: list[int] = []
+    ended: list[int] = []
 
     async def forgetful() -> None:
         try:
@@ -33,7 +34,7 @@ def test_work_that_forgets_a_cancellation_is_ended_all_the_same() -> None:
 
 
 def test_work_ends_when_the_block_fails_and_the_failure_is_told() -> None:
-    ended = []
+    ended: list[int] = []
 
     async def endless() -> None:
         with suppress(asyncio.CancelledError):
