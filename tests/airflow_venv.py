@@ -14,7 +14,7 @@ from pyspark.sql import SparkSession
 from afterclick.local.jars import default_cache_dir
 from afterclick.local.java import find_java
 from afterclick.settings import Settings
-from builders import KEY
+from builders import variables_of
 from jobs.import_history import import_log
 
 AIRFLOW_PYTHON = Path(".venv-airflow/bin/python").absolute()
@@ -65,11 +65,7 @@ def purchases(people: int = 400) -> pa.Table:
 def job_variables(live: Settings, home: Path) -> dict[str, str]:
     """Return what Airflow hands on to the jobs: this installation, and gates that suit a small shop."""
     jobs = {
-        "AFTERCLICK_STATE_DIR": str(live.state_dir),
-        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": live.kafka.bootstrap_servers,
-        "AFTERCLICK_REDIS__URL": live.redis.url.get_secret_value(),
-        "AFTERCLICK_REDIS__PREFIX": live.redis.prefix,
-        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": KEY.decode(),
+        **variables_of(live),
         "AFTERCLICK_MODEL__RANK": "8",
         "AFTERCLICK_PROMOTION__MIN_HOLDOUT_PEOPLE": "5",
         "AFTERCLICK_DAG_RETRIES": "0",

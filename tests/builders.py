@@ -26,6 +26,7 @@ from afterclick.model_sources import ModelSources
 from afterclick.models import Model
 from afterclick.prequential import Replay
 from afterclick.setting_sections import ModelSettings
+from afterclick.settings import Settings
 from afterclick.source_rules import SourceRules
 
 NOW = datetime(2026, 11, 24, 12, 0, 0, tzinfo=UTC)
@@ -47,6 +48,17 @@ KAFKA_MESSAGE = StructType(
 def subject(name: str) -> str:
     """Something like the pseudonym of a test person; who needs the real one asks the subject store."""
     return hashlib.sha256(name.encode()).hexdigest()[:32]
+
+
+def variables_of(live: Settings) -> dict[str, str]:
+    """Environment variables by which another process finds the servers and the state of a test's installation."""
+    return {
+        "AFTERCLICK_STATE_DIR": str(live.state_dir),
+        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": live.kafka.bootstrap_servers,
+        "AFTERCLICK_REDIS__URL": live.redis.url.get_secret_value(),
+        "AFTERCLICK_REDIS__PREFIX": live.redis.prefix,
+        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": KEY.decode(),
+    }
 
 
 def make_message(**overrides: Any) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -29,8 +28,10 @@ from afterclick.models import save_model
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from builders import NOW, make_model
+from needed_programs import needs
 
 RULES = Path("conf/monitoring/rules.yaml")
+DEBIAN = "apt-get install prometheus"
 FACTOR, LEAST_WINDOW_S, LEAST_FOR_S = 360, 5, 1
 OVERDUE_S = 30
 """Instead of 36 hours."""
@@ -139,12 +140,16 @@ def watched(settings: Settings) -> Iterator[WatchedStack]:
     (folder / "prometheus.yaml").write_text(yaml.safe_dump(_configuration(settings, node)), encoding="utf-8")
     stack = WatchedStack(settings, port)
     try:
-        exporter = [program("prometheus-node-exporter"), "--collector.disable-defaults", "--collector.textfile"]
+        exporter = [
+            needs("prometheus-node-exporter", install=DEBIAN),
+            "--collector.disable-defaults",
+            "--collector.textfile",
+        ]
         exporter += [f"--collector.textfile.directory={folder}/metrics", f"--web.listen-address=127.0.0.1:{node}"]
         start_process("node", exporter, folder)
         wait_for_port("node", node, folder)
         command = [
-            program("prometheus"),
+            needs("prometheus", install=DEBIAN),
             f"--config.file={folder}/prometheus.yaml",
             f"--storage.tsdb.path={folder}/tsdb",
         ]
@@ -232,17 +237,6 @@ def wait_until(is_true: Callable[[], bool], seconds: float, told: Callable[[], s
         if time.monotonic() > deadline:
             pytest.fail(told())
         time.sleep(0.3)
-
-
-def program(name: str) -> str:
-    """Return a program of Debian's prometheus packages; `.ci/run` installs them."""
-    found = shutil.which(name)
-    if found is None:
-        reason = f"{name} is not on this machine (apt-get install prometheus)"
-        if os.environ.get("CI") == "true":  # noqa: TID251
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 STOP, GO_ON = signal.SIGSTOP, signal.SIGCONT

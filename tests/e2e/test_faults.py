@@ -1,7 +1,6 @@
 """A small fault run: each target killed, the load joined with the tables, everything built again: all counts 0."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,11 +8,8 @@ from pathlib import Path
 import pytest
 
 from afterclick.faults.verdict import COUNTS
+from nightly import NIGHTLY
 
-NIGHTLY = pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="minutes of killing and restarting: set AFTERCLICK_NIGHTLY=1",
-)
 pytestmark = [NIGHTLY, pytest.mark.timeout(1800)]
 
 

@@ -23,13 +23,11 @@ from afterclick.local.processes import free_port
 from afterclick.settings import Settings
 from airflow_venv import AIRFLOW_PYTHON, prepare_shop, run_airflow
 from builders import make_model
+from nightly import NIGHTLY
 
 logger = logging.getLogger(__name__)
 pytestmark = [
-    pytest.mark.skipif(
-        os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-        reason="minutes of Airflow and Spark: `make nightly` runs it",
-    ),
+    NIGHTLY,
     pytest.mark.timeout(3600),
 ]
 

@@ -1,7 +1,6 @@
 """The job of sessions and triggers on real Kafka, Delta and Redis: its writer, and golden counts through a kill."""
 
 import json
-import os
 import random
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from afterclick.settings import Settings
 from builders import make_model, subject
 from conftest import installation_variables
 from jobs.build_sessions import QUERY, write_sessions
+from nightly import NIGHTLY
 
 AT = datetime(2026, 11, 24, 12, tzinfo=UTC)
 COUNTS = {
@@ -184,12 +184,6 @@ def send(spark: SparkSession, live: Settings, messages: pd.DataFrame) -> None:
     rows.write.format("kafka").option("kafka.bootstrap.servers", live.kafka.bootstrap_servers).option(
         "topic", live.kafka.events_topic
     ).save()
-
-
-NIGHTLY = pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="two minutes for each boundary: `make nightly` runs them all",
-)
 
 
 @pytest.mark.timeout(900)

@@ -5,7 +5,6 @@ The collector is restarted while each of them sends.
 
 import json
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -17,22 +16,12 @@ from kafka import KafkaConsumer
 
 from afterclick.settings import Settings
 from collector_process import KEY, HttpService
+from needed_programs import needs
 
 FOLDER = Path("tests/clients").resolve()
 PYTHON = str(FOLDER / ".venv/bin/python")
 COUNT = 30
 pytestmark = pytest.mark.timeout(400)
-
-
-def needs(program: str, *, install: str) -> str:
-    """Return a program's path; without it a test is skipped, in CI it fails."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"{program} is not on this machine; {install}"
-        if os.environ.get("CI") == "true":  # noqa: TID251
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture(scope="session")

@@ -61,6 +61,7 @@ from conftest import installation_variables
 from jobs import erase_subjects, ingest_events
 from jobs.enrich_events import write_enriched
 from jobs.ingest_events import write_events
+from nightly import NIGHTLY
 
 pytestmark = pytest.mark.timeout(900)
 NOW_MS = 1_790_000_000_000
@@ -271,10 +272,7 @@ def test_what_streams_say_of_withdrawn_people_is_left_out(
     assert {row.subject_id for row in enriched} == {ada, bob}
 
 
-@pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="five minutes of killing and starting again: `make nightly` runs it",
-)
+@NIGHTLY
 def test_erasure_killed_at_every_step_leaves_nothing_and_touches_nobody_else(
     spark: SparkSession,
     erasing: Settings,

@@ -1,6 +1,5 @@
 """Hostile clients against a real collector and broker: right answers, bounded memory, everyone else served."""
 
-import os
 import statistics
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -10,6 +9,7 @@ import pytest
 import hostile
 from afterclick.settings import Settings
 from collector_process import HttpService
+from nightly import NIGHTLY
 
 BOUNDS = {
     "AFTERCLICK_COLLECTOR__HEADER_TIMEOUT_SECONDS": "2",
@@ -17,10 +17,6 @@ BOUNDS = {
 }
 ROUNDS, SECONDS = 3, 8.0
 
-NIGHTLY = pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="takes minutes and wants the machine for itself: `make nightly` runs it",
-)
 pytestmark = [NIGHTLY, pytest.mark.timeout(300)]
 
 

@@ -37,16 +37,14 @@ from afterclick.promotion import verify
 from afterclick.pseudonyms import RawId
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
-from builders import KEY, make_model
+from builders import make_model, variables_of
 from jobs.import_history import import_log
 from jobs.warm_cache import warm
+from nightly import NIGHTLY
 
 logger = logging.getLogger(__name__)
 pytestmark = [
-    pytest.mark.skipif(
-        os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-        reason="five jobs and commands with Spark, one after the other: `make nightly` runs it",
-    ),
+    NIGHTLY,
     pytest.mark.timeout(1800),
 ]
 DATE = "2026-11-24"
@@ -183,11 +181,7 @@ def act(live: Settings, subject: str) -> None:
 
 def variables(live: Settings, crash_point: str) -> dict[str, str]:
     ours = {
-        "AFTERCLICK_STATE_DIR": str(live.state_dir),
-        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": live.kafka.bootstrap_servers,
-        "AFTERCLICK_REDIS__URL": live.redis.url.get_secret_value(),
-        "AFTERCLICK_REDIS__PREFIX": live.redis.prefix,
-        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": KEY.decode(),
+        **variables_of(live),
         "AFTERCLICK_SPARK__SPARK.MASTER": "local[1]",
         "AFTERCLICK_MODEL__RANK": "8",
     }

@@ -24,14 +24,11 @@ from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
 from builders import make_model
+from nightly import NIGHTLY
 
 EXAMPLES = int(os.environ.get("AFTERCLICK_SCHEMATHESIS_EXAMPLES", "8"))  # noqa: TID251
 KEY = "test-write-key"
 CHECKS = ("not_a_server_error", "status_code_conformance", "content_type_conformance", "response_schema_conformance")
-NIGHTLY = pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="takes minutes and wants the machine for itself: `make nightly` runs it",
-)
 pytestmark = [NIGHTLY, pytest.mark.timeout(3600)]
 
 

@@ -36,13 +36,10 @@ from afterclick.promotion import evaluate, require_passed, roll_back, switch, ve
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from afterclick.training import Training, train
-from builders import KEY
+from builders import variables_of
+from nightly import NIGHTLY
 
 logger = logging.getLogger(__name__)
-NIGHTLY = pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="twenty thousand people: `make nightly` runs it",
-)
 DATE = "2026-11-24"
 
 
@@ -281,11 +278,7 @@ def clicks(subjects: list[str]) -> pa.Table:
 def by_command(rules: Settings, *arguments: str, crash_point: str = "") -> subprocess.CompletedProcess[str]:
     """Call the program as somebody at the terminal does."""
     variables = {
-        "AFTERCLICK_STATE_DIR": str(rules.state_dir),
-        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": rules.kafka.bootstrap_servers,
-        "AFTERCLICK_REDIS__URL": rules.redis.url.get_secret_value(),
-        "AFTERCLICK_REDIS__PREFIX": rules.redis.prefix,
-        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": KEY.decode(),
+        **variables_of(rules),
         "AFTERCLICK_MODEL__TRACKING_URI": rules.model.tracking_uri.get_secret_value(),
         "AFTERCLICK_MODEL__ARTIFACT_ROOT": rules.model.artifact_root,
         "AFTERCLICK_MODEL__NAME": rules.model.name,

@@ -35,22 +35,12 @@ from afterclick.served_model import model_folder, read_recommender
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
 from builders import make_model, make_sources
+from needed_programs import needs
 
 VERSION = "20261124T000000-test"
 PAGES = {"status": "", "person": "/person?user_id=ada", "item": "/item?item_id=item-4"}
 FATES = ("events", "quarantine", "no_consent", "duplicates")
 QUERIES = ("update_recommendations", "ingest_events")
-
-
-def needs(program: str, *, install: str) -> str:
-    """Return a program's path; without it a test is skipped, in CI it fails."""
-    found = shutil.which(program)
-    if found is None:
-        reason = f"{program} is not on this machine; {install}"
-        if os.environ.get("CI") == "true":  # noqa: TID251
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return found
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from afterclick.list_updates import update_here
 from afterclick.models import load_model, save_model
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
-from builders import KEY, make_model
+from builders import make_model, variables_of
 from jobs.import_history import import_log
 from jobs.warm_cache import warm
 
@@ -102,11 +102,7 @@ def test_killed_while_warming_the_old_version_answers_and_the_next_run_goes_on(
 def _warm_and_kill(live: Settings, pointer: VersionPointer) -> set[int]:
     """Start the job as its own process group and end it by SIGKILL once a part is done."""
     variables = {
-        "AFTERCLICK_STATE_DIR": str(live.state_dir),
-        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": live.kafka.bootstrap_servers,
-        "AFTERCLICK_REDIS__URL": live.redis.url.get_secret_value(),
-        "AFTERCLICK_REDIS__PREFIX": live.redis.prefix,
-        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": KEY.decode(),
+        **variables_of(live),
         "AFTERCLICK_SPARK__SPARK.MASTER": "local[1]",
     }
     command = [sys.executable, "-m", "jobs.warm_cache", "--version", "new", "--no-switch"]

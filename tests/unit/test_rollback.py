@@ -1,7 +1,5 @@
 """The replayed week: a sabotaged champion is caught at the next look, a healthy one is left alone."""
 
-import os
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from afterclick.benchmarks.rollback import measure, shuffle_items
 from afterclick.setting_sections import RecommendationSettings, RelevanceSettings
 from afterclick.settings import Settings
 from builders import make_model
+from nightly import NIGHTLY
 
 
 def test_shuffle_items_keeps_every_item_and_moves_most() -> None:
@@ -34,10 +33,7 @@ def test_a_replayed_day_catches_the_sabotaged_champion_and_spares_the_healthy_on
     assert day["hit_rates"]["sabotaged"] < 0.5 * day["hit_rates"]["champion"]
 
 
-@pytest.mark.skipif(
-    os.environ.get("AFTERCLICK_NIGHTLY") != "1",  # noqa: TID251
-    reason="a week of all households takes minutes: `make nightly` runs it",
-)
+@NIGHTLY
 @pytest.mark.timeout(1800)
 def test_a_replayed_week_has_no_false_rollback_and_catches_every_sabotage_within_a_day(settings: Settings) -> None:
     found = measure(settings.model, settings.recommendations, settings.relevance, announce=lambda _: None)

@@ -4,15 +4,15 @@ The baseline reads the same rows from Delta, spreads them as the warming does, a
 as many bytes.
 """
 
-import statistics
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
+from afterclick.benchmarks.interleaved import compare
 from afterclick.connectors import redis_store
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.histories import RECORD
@@ -29,29 +29,18 @@ _QUICK_HOUSEHOLDS = 200
 
 def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
     """Return people a second of both, in turns."""
-    lines = complete_journey.read_lines()
-    if quick:
-        lines = lines[lines["subject_id"].isin(lines["subject_id"].unique()[:_QUICK_HOUSEHOLDS])]
+    lines = complete_journey.read_lines(_QUICK_HOUSEHOLDS if quick else None)
     runs = 1 if quick else 3
     with demo_session(settings) as spark:
         prepare(spark, settings, lines, announce)
-        store = redis_store.connect(settings.redis)
-        version = store.served_version() or ""
-        times, people = [], 0
-        for number in range(runs + 1):
-            announce(f"run {number} of {runs}")
-            begun = time.perf_counter()
-            people = _warm(spark, settings, version)
-            between = time.perf_counter()
-            _copy(spark, settings)
-            times.append((between - begun, time.perf_counter() - between))
-    counted = times[1:]
-    mine, plain = (statistics.median(column) for column in zip(*counted, strict=True))
+        version = redis_store.connect(settings.redis).served_version() or ""
+        people = _copy(spark, settings)
+        announce(f"{runs} runs of each")
+        compared = compare(lambda: _warm(spark, settings, version), lambda: _copy(spark, settings), runs=runs)
     return {
-        "measured": round(people / mine),
-        "baseline": round(people / plain),
-        "ratio": round(statistics.median(theirs / own for own, theirs in counted), 3),
-        "runs": runs,
+        "measured": round(people / compared["measured_s"]),
+        "baseline": round(people / compared["baseline_s"]),
+        **{name: compared[name] for name in ("ratio", "runs", "spread", "baseline_spread")},
         "people": people,
     }
 
@@ -63,7 +52,7 @@ def _warm(spark: SparkSession, settings: Settings, version: str) -> int:
     return warm_cache.write_lists(spark, settings, version)
 
 
-def _copy(spark: SparkSession, settings: Settings) -> None:
+def _copy(spark: SparkSession, settings: Settings) -> int:
     from jobs import warm_cache  # noqa: PLC0415
 
     def write(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -75,7 +64,8 @@ def _copy(spark: SparkSession, settings: Settings) -> None:
         select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length
     )
     parts = settings.recommendations.warm_parts
-    recent.repartition(parts, "subject_id").mapInArrow(write, "people bigint").toArrow()
+    written = recent.repartition(parts, "subject_id").mapInArrow(write, "people bigint").toArrow()
+    return int(pc.sum(written["people"]).as_py())
 
 
 def _set_all(settings: Settings, rows: pa.Table) -> pa.RecordBatch:

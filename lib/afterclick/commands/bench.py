@@ -1,13 +1,11 @@
 """``afterclick bench``."""
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 ALL = "all"
 
@@ -28,6 +26,7 @@ def bench(
     Example: afterclick bench freshness --rate 500 --seconds 60 --json
     """
     from afterclick.benchmarks import suite
+    from afterclick.commands.progress import announcer
 
     if name == "list":
         typer.echo("\n".join(suite.BENCHMARKS))
@@ -36,20 +35,11 @@ def bench(
         told = f"there is no benchmark {name!r}; there are {', '.join(suite.BENCHMARKS)} and {ALL}"
         raise typer.BadParameter(told, param_hint="NAME")
     options = suite.Options(quick, rate, seconds)
-    announce = _announcer()
+    announce = announcer()
     figures = suite.measure_all(options, announce) if name == ALL else suite.measure(name, options, announce)
     if into and name == ALL:
         _write(into, figures)
     typer.echo(json.dumps(figures, indent=None if as_json else 2))
-
-
-def _announcer() -> Any:
-    console, begun = Console(stderr=True), time.monotonic()
-
-    def announce(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
-
-    return announce
 
 
 def _write(folder: Path, figures: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
@@ -135,10 +136,12 @@ def _session(backend: str, environment: str | None) -> Iterator[None]:
     from afterclick.spark_session import build_spark
 
     spark = build_spark("evaluate", load_spark_conf(environment or "local"), jars=spark_jars(default_cache_dir()))
-    try:
-        yield
-    finally:
-        spark.stop()
+    with TemporaryDirectory(prefix="afterclick-als-") as folder:
+        spark.sparkContext.setCheckpointDir(folder)
+        try:
+            yield
+        finally:
+            spark.stop()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 import json
 import logging
 import tempfile
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,17 +55,14 @@ def _run(folder: Path, plan: Any) -> dict[str, Any]:
     import os
     import shutil
 
+    from afterclick.commands.progress import announcer
     from afterclick.errors import AfterclickError
     from afterclick.faults.run import run as run_faults
     from afterclick.faults.verdict import COUNTS
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
-    console, begun = Console(stderr=True), time.monotonic()
-
-    def announce(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
-
+    announce = announcer()
     ours = {
         "AFTERCLICK_STATE_DIR": str(folder),
         "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "1",

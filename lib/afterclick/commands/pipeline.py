@@ -2,14 +2,12 @@
 
 import os
 import tempfile
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
-from rich.console import Console
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -25,17 +23,14 @@ def evaluate_pipeline(
 ) -> dict[str, Any]:
     """Start the whole path over a model of the first log, send first visits of the second, and report both figures."""
     from afterclick.commands.history import segment_messages
+    from afterclick.commands.progress import announcer
     from afterclick.local import demo, pipeline_replay
     from afterclick.local.stack import local_settings, start_stack, stop_stack
     from afterclick.pipeline_quality import deal, first_visits, judge, spread_instants
 
     if len(tables) != 2:  # noqa: PLR2004
         raise typer.BadParameter("pipeline needs the log to train on", param_hint="--train")
-    console, begun = Console(stderr=True), time.monotonic()
-
-    def announce(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - begun:6.1f} s[/dim]  {text}", highlight=False)
-
+    announce = announcer()
     train, later = (spread_instants(table.select(_COLUMNS)) for table in tables)
     wanted = events + round(pace.rate * pipeline_replay.WARM_UP_SECONDS)
     visits = first_visits(later, gap_ms=plan.gap_ms, events=2 * wanted)  # some lanes would run short with just enough

@@ -87,7 +87,7 @@ def child_environment(settings: Settings) -> Mapping[str, str]:
     return {**os.environ, **own}  # noqa: TID251 - handed on
 
 
-def wait_until_ready(service: Service, url: str, *, seconds: float = 300.0) -> None:
+def wait_until_ready(service: Service, url: str, *, seconds: float = 60.0) -> None:
     """Wait until a GET of `url` answers 200.
 
     Raises
@@ -108,7 +108,7 @@ def wait_until_ready(service: Service, url: str, *, seconds: float = 300.0) -> N
     raise LocalStackError(message)
 
 
-def wait_until_logged(service: Service, texts: Sequence[str], *, seconds: float = 600.0) -> None:
+def wait_until_logged(service: Service, texts: Sequence[str], *, seconds: float = 120.0) -> None:
     """Wait until the service's log holds every one of `texts`; raises as `wait_until_ready`."""
     deadline = time.monotonic() + seconds
     missing = list(texts)

@@ -92,8 +92,10 @@ def build_answer(
     """
     top = personal.at(now_ms) if personal else popular
     chosen = _choose(top, popular, catalogue, rules, hidden)
-    share, draw = exploring or (0.0, random.Random(0))  # noqa: S311 - not used without exploration
-    shown = explore(chosen.items, chosen.reserve, fixed=chosen.pinned, share=share, draw=draw)
+    items, propensities = chosen.items, None
+    if exploring:
+        share, draw = exploring
+        items, propensities = explore(items, chosen.reserve, fixed=chosen.pinned, share=share, draw=draw)
     answer = Recommendations(
         source=top.source,
         model_version=top.model_version,
@@ -101,10 +103,10 @@ def build_answer(
         generated_at=_iso(top.generated_at_ms if personal else now_ms),
         trigger=top.trigger,
         relaxed=chosen.relaxed,
-        items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(shown.items, 1)],
+        items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(items, 1)],
     )
-    if share > 0:
-        for item, propensity in zip(answer.items, shown.propensities, strict=True):
+    if propensities:
+        for item, propensity in zip(answer.items, propensities, strict=True):
             item.propensity = propensity
     return answer
 
