@@ -24,7 +24,7 @@ from afterclick.settings import Settings
 _LIST_BYTES = 7_800
 """Of both lists of 50 of a person in a visit, measured (docs/decisions/0039-visits.md)."""
 _PIPELINE = 500
-_QUICK_HOUSEHOLDS = 200
+_QUICK_HOUSEHOLDS = 800  # fewer leave too few people to judge a model by
 
 
 def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
