@@ -3,7 +3,7 @@
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
             MLflow alias ``champion``, or a version or date given
             table ``items``                           schemas.ITEM
-Writes      Redis histories and lists of the version, the catalogue, the popular list, last of all the pointer
+Writes      Redis item ids, histories and lists of the version, the catalogue, the popular list, last of all the pointer
 Repeating   safe: histories are sets, and streams may write at the same time; a killed warming goes on where it was
 """
 
@@ -55,12 +55,14 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
 def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
     """Write everybody's history and list of a version beside those that are served; return the number of people.
 
-    1. the announcement, so that whoever acts meanwhile is not missed, 2. categories and stock for the API, 3. histories
-    and lists, part by part.
+    1. the announcement, so that whoever acts meanwhile is not missed, 2. the version's item ids, categories and stock for
+    the API, 3. histories and lists, part by part.
     """
-    read_recommender(settings, version)  # a version that cannot be loaded is not announced
-    pointer = VersionPointer(redis_store.connect(settings.redis))
+    recommender = read_recommender(settings, version)  # a version that cannot be loaded is not announced
+    store = redis_store.connect(settings.redis)
+    pointer = VersionPointer(store)
     pointer.announce(version)
+    store.write_items(version, recommender.item_ids, expires=version != store.served_version())
     publish_catalogue(spark, settings)
     recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
     with crash_when(CrashPoint.HALF_WARMED, lambda: bool(pointer.warmed_parts(version)), settings.faults.crash_point):

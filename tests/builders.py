@@ -21,6 +21,7 @@ from pyspark.sql.types import (
 from afterclick.blend import single_source_blend
 from afterclick.event_logs import EventLog, visible_before
 from afterclick.factor_training import FactorTrainer
+from afterclick.list_records import TopList
 from afterclick.mixtures import Mixture, Mixtures
 from afterclick.model_sources import ModelSources
 from afterclick.models import Model
@@ -115,6 +116,11 @@ def make_model(*, items: int = 5, rank: int = 4, seed: int = 1, **overrides: Any
         "trained_at": "2026-11-24T12:00:00.000+00:00",
     }
     return Model(**(fields | overrides))
+
+
+def places(top: TopList) -> list[tuple[str, str]]:
+    """Return item and reason of each place: what a list keeps exactly when it is stored."""
+    return [(item.item_id, item.reason) for item in top.items]
 
 
 def make_replay(log: EventLog, **overrides: Any) -> Replay:

@@ -45,9 +45,9 @@ def explain_list(lake: Lake, subject_id: str, *, n: int = 10) -> pd.DataFrame:
     (history,) = as_histories(interactions, length=lake.settings.recommendations.history_length).values()
     (top,) = recommender.lists([history], 0)
     items = top.items[:n]
-    carried = recommender.carriers(history.records, [item.item_id for item in items])
+    explained = recommender.explain(history.records, {item.item_id: item.reason for item in items})
     rows = [
-        (rank, item.item_id, item.score, item.reason, item.because, item.share, carried.get(item.item_id, []))
+        (rank, item.item_id, item.score, item.reason, *explained.get(item.item_id, (None, None, [])))
         for rank, item in enumerate(items, 1)
     ]
     listed = pd.DataFrame(rows, columns=["rank", "item_id", "score", "reason", "because", "share", "carried_by"])

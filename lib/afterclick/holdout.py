@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from afterclick.connectors.redis_store import StoredHistory, TopList
+from afterclick.connectors.redis_store import StoredHistory
 from afterclick.histories import EVENT_TYPE_CODES, RECORD, merge_histories
+from afterclick.list_records import TopList
 from afterclick.models import item_keys
 from afterclick.recommendations import Recommender
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.connectors.redis_store import ListedItem, TopList
+from afterclick.list_records import ListedItem, TopList
 from afterclick.models import Model, item_keys
 from afterclick.ranking import popular_top_n
 

@@ -21,14 +21,13 @@ from afterclick.connectors.redis_store import (
     NOBODY,
     WRITTEN,
     Fence,
-    ListedItem,
     ListUpdate,
     RedisStore,
     StoredHistory,
-    TopList,
 )
 from afterclick.errors import StoreUnavailableError, VersionMovedError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD, History, merge_histories
+from afterclick.list_records import ListedItem, TopList
 from afterclick.models import item_keys
 from afterclick.recommender import Recommender
 
@@ -80,6 +79,8 @@ def update_lists(
     VersionMovedError
         If a batch writes for a version that is no longer served.
     """
+    if recommender:
+        _ensure_names(recommender, store)
     serving = _version(recommender) if fence else None
     arrivals = _arrivals(interactions)
     return _write_all(arrivals, {}, recommender, store, length=length, fence=fence, serving=serving, now_ms=now_ms)
@@ -106,6 +107,7 @@ def recompute_lists(
         If Redis fails, or a history keeps changing under us.
     """
     left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id in reasons}
+    _ensure_names(recommender, store)
     serving = _version(recommender)
     return _write_all(left, reasons, recommender, store, length=length, fence=None, serving=serving, now_ms=now_ms)
 
@@ -157,6 +159,14 @@ def _write_all(
         f"{len(left)} histories changed during each of {_ATTEMPTS} attempts to write them: two streams write one prefix"
     )
     raise StoreUnavailableError(message)
+
+
+def _ensure_names(recommender: Recommender, store: RedisStore) -> None:
+    """Store the ids of the version's items unless they are there: nobody could read its lists."""
+    try:
+        store.read_items(recommender.model.version)
+    except StoreUnavailableError:
+        store.write_items(recommender.model.version, recommender.item_ids)
 
 
 def _version(recommender: Recommender | None) -> str:

@@ -1,31 +1,41 @@
 """A model with what is computed from it once: histories in, lists out. No Spark, no Arrow, so the API has it too."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from itertools import pairwise
+from typing import Any, NamedTuple
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from afterclick.blend import single_source_blend
-from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
+from afterclick.connectors.redis_store import StoredHistory
 from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.listed_reasons import Explainer, Places, Scored
+from afterclick.list_records import REASONS, ListedItem, TopList
+from afterclick.listed_reasons import Explainer, Places, Scored, main_sources
 from afterclick.mixtures import Mixture, Mixtures, is_back
 from afterclick.model_evidence import ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
 from afterclick.popular_list import popular_list
 from afterclick.ranking import top_n
-from afterclick.sequences import Cells, Sequences, take_sequences, weigh_recent
+from afterclick.sequences import Cells, Sequences, take_sequences
 from afterclick.setting_sections import RecommendationSettings
 from afterclick.source_rules import SourceRules
 
 _ALONE = Mixture(single_source_blend("fold_in"), SourceRules(math.inf))
 _FOLD_IN_ALONE = Mixtures(_ALONE, _ALONE)
+
+
+class Explained(NamedTuple):
+    """Why an item is listed: the past item that brought most of its score, how much of it (0-1), and fold-in's carriers."""
+
+    because: str | None
+    share: float | None
+    carried_by: list[tuple[str, float]]
 
 
 @dataclass(frozen=True)
@@ -65,7 +75,7 @@ class Recommender:
 
     @cached_property
     def _explain(self) -> Explainer:
-        return Explainer(self.model, self.basis, self.item_ids)
+        return Explainer(self.model, self.basis)
 
     @cached_property
     def _popular(self) -> TopList:
@@ -123,8 +133,17 @@ class Recommender:
         sequences = self.sequences(records)
         evidence = ModelEvidence(self._model_basis, sequences)
         scored = [evidence.scored(mixture) for mixture in mixtures]
-        best = [self._best(one.scores, sequences) for one in scored]
-        return [list(lists) for lists in zip(*self._explain(scored, sequences, best), strict=True)]
+        lists = [self._places(one, self._best(one.scores, sequences)) for one in scored]
+        return [list(of_person) for of_person in zip(*lists, strict=True)]
+
+    def _places(self, scored: Scored, best: Places) -> list[list[ListedItem]]:
+        """Return everybody's best items, each with the reason that its score is mostly made of."""
+        scores = scored.scores[best.people, best.items].round(6)
+        columns = (column.tolist() for column in (best.items, scores, main_sources(scored, best)))
+        ids = self.item_ids
+        places = [ListedItem(ids[row], score, REASONS[source]) for row, score, source in zip(*columns, strict=True)]
+        cuts = np.searchsorted(best.people, np.arange(len(scored.scores) + 1)).tolist()
+        return [places[begin:end] for begin, end in pairwise(cuts)]
 
     def _best(self, scored: npt.NDArray[np.floating[Any]], sequences: Sequences) -> Places:
         """Return everybody's best items that may be listed."""
@@ -136,15 +155,42 @@ class Recommender:
         people, places = np.nonzero(np.isfinite(ranked.scores) & is_known[:, None])
         return Places(people, ranked.items[people, places])
 
-    def carriers(
-        self, records: npt.NDArray[np.void], item_ids: Sequence[str], *, most: int = 5, now_ms: int = 0
-    ) -> dict[str, list[tuple[str, float]]]:
-        """Return the past items that carried each item's fold-in score, with their shares; nothing for unknown ones.
+    def explain(
+        self, records: npt.NDArray[np.void], listed: Mapping[str, str], *, most: int = 5, now_ms: int = 0
+    ) -> dict[str, Explained]:
+        """Return why a person's list has its items; nothing for items that the model does not know, or without a past.
 
         Parameters
         ----------
+        listed
+            Reason by item id. Where another source brings most of the score (a trigger put the item in front, or it fills
+            the list), there is no `because`.
+        most
+            Past items in `Explained.carried_by`.
         now_ms
             When the list is shown; 0 = in the visit.
+        """
+        mixtures = self._mixtures
+        is_away = bool(len(records)) and is_back(records["event_ms"][-1], now_ms, gap_ms=mixtures.gap_ms)
+        sequences = self.sequences([records])
+        told = list(listed.items())
+        rows = self.model.index_of(item_keys(list(listed)))
+        known = np.flatnonzero(rows >= 0)
+        if not len(sequences.items) or not len(known):
+            return {}
+        scored = self.score(sequences, mixtures.returning if is_away else mixtures.in_visit)
+        whys = self._explain(scored, sequences, rows[known])
+        carriers = self._carriers(scored.interest, rows[known], most)
+        explained = {}
+        for place, why, carried_by in zip(known.tolist(), whys, carriers, strict=True):
+            item_id, reason = told[place]
+            is_it = why.reason == reason
+            because, share = (self.item_ids[why.because], why.share) if is_it else (None, None)
+            explained[item_id] = Explained(because, share, carried_by)
+        return explained
+
+    def _carriers(self, interest: Cells, rows: npt.NDArray[np.int64], most: int) -> list[list[tuple[str, float]]]:
+        """Return the past items that carried each fold-in score, with their shares.
 
         Notes
         -----
@@ -154,22 +200,15 @@ class Recommender:
         ----------
         Hu, Koren, Volinsky (2008), section 5, eq. 7.
         """
-        mixtures = self._mixtures
-        is_away = bool(len(records)) and is_back(records["event_ms"][-1], now_ms, gap_ms=mixtures.gap_ms)
-        interest = self._interest(self.sequences([records]), mixtures.returning if is_away else mixtures.in_visit)
-        rows = self.model.index_of(item_keys(item_ids))
-        known = np.flatnonzero(rows >= 0)
-        if not len(interest.items) or not len(known):
-            return {}
         confidence = self.model.alpha * interest.values**self.model.weight_power
-        brought = contributions(self.basis, rows[known], interest.items, confidence)
+        brought = contributions(self.basis, rows, interest.items, confidence)
         totals = brought.sum(axis=1, keepdims=True)
         shares = np.divide(brought, totals, out=np.zeros_like(brought), where=np.abs(totals) > 1e-12)  # noqa: PLR2004
         best = np.argsort(-shares, axis=1, kind="stable")[:, :most]
-        return {
-            item_ids[place]: [(self.item_ids[interest.items[one]], round(float(row[one]), 6)) for one in order]
-            for place, row, order in zip(known.tolist(), shares, best.tolist(), strict=True)
-        }
+        return [
+            [(self.item_ids[interest.items[one]], round(float(row[one]), 6)) for one in order]
+            for row, order in zip(shares, best.tolist(), strict=True)
+        ]
 
     def similar(self, item_id: str, n: int, now_ms: int) -> TopList | None:
         """Return the items most like one: cosine of the factors plus the share of steps that led there; None unknown."""
@@ -185,7 +224,7 @@ class Recommender:
         scores[row] = -np.inf
         ranked = top_n(scores[None, :], min(n, len(scores) - 1))
         columns = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
-        items = [ListedItem(self.item_ids[item], round(score, 6), "similar", item_id) for item, score in columns]
+        items = [ListedItem(self.item_ids[item], round(score, 6), "similar") for item, score in columns]
         return TopList(self.model.version, "similar", 0, now_ms, items)
 
     def sequences(self, records: Sequence[npt.NDArray[np.void]]) -> Sequences:
@@ -205,9 +244,6 @@ class Recommender:
             None: that of people in a visit.
         """
         return ModelEvidence(self._model_basis, sequences).scored(mixture or self._mixtures.in_visit)
-
-    def _interest(self, sequences: Sequences, mixture: Mixture) -> Cells:
-        return weigh_recent(sequences, half_life=mixture.rules.interest_half_life)
 
 
 def session_records(item_ids: Sequence[str]) -> npt.NDArray[np.void]:

@@ -13,6 +13,7 @@ from afterclick.connectors.delta_erasure import personal_tables, rows_of
 from afterclick.connectors.redis_erasure import RedisEraser
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
 from afterclick.connectors.subject_tables import CONSENTS, IDENTIFIERS
+from afterclick.list_records import unpack_list
 from afterclick.pseudonyms import RawId
 from afterclick.settings import Settings
 
@@ -42,11 +43,16 @@ def _decisions(store: SubjectStore, owner: str) -> Iterator[dict[str, Any]]:
 
 
 def _cached(settings: Settings, subject_ids: list[str]) -> Iterator[dict[str, Any]]:
-    histories = redis_store.connect(settings.redis).read_histories(subject_ids)
+    store, prefix = redis_store.connect(settings.redis), settings.redis.prefix
+    histories = store.read_histories(subject_ids)
     for subject_id, history in zip(subject_ids, histories, strict=True):
         for item_key, event_ms, kind in history.records.tolist():
             record = {"subject_id": subject_id, "item_key": item_key, "event_ms": event_ms, "event_type_code": kind}
             yield {"store": "redis history", "record": record}
     for key, value in RedisEraser(settings.redis).values_of(subject_ids).items():
-        if not key.startswith(f"{settings.redis.prefix}h:"):
+        if key.startswith(f"{prefix}r:"):
+            version = key.removeprefix(f"{prefix}r:").split(":")[0]
+            record = msgspec.to_builtins(unpack_list(value, version, store.read_items(version)))
+            yield {"store": "redis", "key": key, "record": record}
+        elif not key.startswith(f"{prefix}h:"):
             yield {"store": "redis", "key": key, "record": msgspec.msgpack.decode(value)}

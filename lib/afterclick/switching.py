@@ -44,7 +44,7 @@ def catch_up(store: RedisStore, recommender: Recommender, *, now_ms: int, most: 
 def take_over(store: RedisStore, recommender: Recommender, settings: PromotionSettings) -> int:
     """Serve the recommender's version, announced and warmed before, once nobody is behind; return the lists made.
 
-    1. the popular list, 2. lists of those behind, 3. the pointer, 4. the obsolete version's lists are deleted.
+    1. the popular list and the item ids, 2. lists of those behind, 3. the pointer, 4. the obsolete version's lists are deleted.
 
     Raises
     ------
@@ -58,6 +58,7 @@ def take_over(store: RedisStore, recommender: Recommender, settings: PromotionSe
     """
     pointer, version = VersionPointer(store), recommender.model.version
     store.write_popular(recommender.popular(_now_ms()))
+    store.write_items(version, recommender.item_ids)
     made = 0
     for attempt in range(_PASSES):
         made += catch_up(store, recommender, now_ms=_now_ms())

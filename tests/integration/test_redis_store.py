@@ -1,34 +1,34 @@
 """Redis for real: what is written is read, the fence holds, a lost race is seen."""
 
+import msgspec
 import numpy as np
 import pytest
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.redis_store import (
-    CONFLICT,
-    FENCED,
-    WRITTEN,
-    Fence,
-    ListedItem,
-    ListUpdate,
-    StoredHistory,
-    TopList,
-)
+from afterclick.connectors.redis_store import CONFLICT, FENCED, WRITTEN, Fence, ListUpdate, RedisStore, StoredHistory
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD
+from afterclick.list_records import ListedItem, TopList
 from afterclick.setting_sections import RedisSettings
 from afterclick.settings import Settings
 
 RECORDS = np.array([(7, 1000, 1)], RECORD)
-TOP = TopList("v1", "fold_in", 5, 6, [ListedItem("mug", 0.5, "because_you_interacted", "cup", 1.0)])
+TOP = TopList("v1", "fold_in", 5, 6, [ListedItem("mug", 0.5, "because_you_interacted")])
+
+
+@pytest.fixture
+def store(live: Settings) -> RedisStore:
+    """Open a store that knows the items of version v1."""
+    opened = redis_store.connect(live.redis)
+    opened.write_items("v1", ["cup", "mug"])
+    return opened
 
 
 def update(revision: int, fence: Fence, records: np.ndarray = RECORDS) -> ListUpdate:
     return ListUpdate("ada", StoredHistory(records, revision, fresh_as_of_ms=5), TOP, fence)
 
 
-def test_write_lists_stores_history_and_list_with_expiry(live: Settings) -> None:
-    store = redis_store.connect(live.redis)
+def test_write_lists_stores_history_and_list_with_expiry(live: Settings, store: RedisStore) -> None:
     store.switch_version("v1")
 
     assert store.write_lists([update(0, Fence(1, 2))]) == [WRITTEN]
@@ -43,8 +43,7 @@ def test_write_lists_stores_history_and_list_with_expiry(live: Settings) -> None
     assert 0 < client.ttl(redis_store.list_key(live.redis.prefix, "v1", "ada")) <= live.redis.list_ttl_days * 86_400
 
 
-def test_write_lists_says_conflict_when_someone_wrote_since_we_read(live: Settings) -> None:
-    store = redis_store.connect(live.redis)
+def test_write_lists_says_conflict_when_someone_wrote_since_we_read(store: RedisStore) -> None:
     store.write_lists([update(0, Fence(1, 1))])
 
     assert store.write_lists([update(0, Fence(1, 1)), update(7, Fence(1, 1)), update(1, Fence(1, 1))]) == [
@@ -53,8 +52,7 @@ def test_write_lists_says_conflict_when_someone_wrote_since_we_read(live: Settin
 
 
 @pytest.mark.parametrize("older", [Fence(1, 9), Fence(2, 4)], ids=["older_generation", "older_batch"])
-def test_write_lists_is_fenced_when_a_later_writer_was_here(live: Settings, older: Fence) -> None:
-    store = redis_store.connect(live.redis)
+def test_write_lists_is_fenced_when_a_later_writer_was_here(store: RedisStore, older: Fence) -> None:
     store.write_lists([update(0, Fence(2, 5))])
 
     assert store.write_lists([update(1, older)]) == [FENCED]
@@ -64,8 +62,7 @@ def test_write_lists_is_fenced_when_a_later_writer_was_here(live: Settings, olde
 @pytest.mark.parametrize(
     "later", [Fence(2, 5), Fence(2, 6), Fence(3, 0)], ids=["same_batch_again", "next_batch", "new_generation"]
 )
-def test_write_lists_lets_the_same_or_a_later_writer_through(live: Settings, later: Fence) -> None:
-    store = redis_store.connect(live.redis)
+def test_write_lists_lets_the_same_or_a_later_writer_through(store: RedisStore, later: Fence) -> None:
     store.write_lists([update(0, Fence(2, 5))])
 
     assert store.write_lists([update(1, later)]) == [WRITTEN]
@@ -87,6 +84,30 @@ def test_popular_list_is_read_as_written(live: Settings) -> None:
 
     assert store.read_popular("v1") == TOP
     assert store.read_popular("v2") is None
+
+
+def test_lists_of_a_version_whose_items_are_not_stored_are_refused_by_name(live: Settings) -> None:
+    store = redis_store.connect(live.redis)
+
+    with pytest.raises(StoreUnavailableError, match=f"no key {live.redis.prefix}items:v1, .*rebuild-cache"):
+        store.write_lists([update(0, Fence(1, 1))])
+
+
+def test_a_list_that_an_earlier_version_wrote_is_refused_by_name(live: Settings, store: RedisStore) -> None:
+    store.switch_version("v1")
+    store.client.set(redis_store.list_key(live.redis.prefix, "v1", "ada"), msgspec.msgpack.encode(TOP))
+
+    with pytest.raises(StoreUnavailableError, match="An earlier version"):
+        store.read_list("ada")
+
+
+def test_item_ids_expire_with_the_lists_unless_the_version_is_served(live: Settings, store: RedisStore) -> None:
+    key, client = redis_store.items_key(live.redis.prefix, "v1"), store.client
+    assert client.ttl(key) == -1
+
+    store.write_items("v1", ["cup", "mug"], expires=True)
+
+    assert 0 < client.ttl(key) <= live.redis.list_ttl_days * 86_400
 
 
 def test_commands_say_store_unavailable_when_redis_is_down() -> None:

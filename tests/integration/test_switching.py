@@ -22,6 +22,7 @@ from afterclick.connectors.version_pointer import VersionPointer, Versions
 from afterclick.consent_rules import Claim
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError, VersionMovedError
 from afterclick.fold_in import solve_user_factor
+from afterclick.list_records import LEVELS, TopList
 from afterclick.list_updates import update_here
 from afterclick.local import services
 from afterclick.local.processes import free_port
@@ -31,7 +32,7 @@ from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from afterclick.switching import catch_up, go_back, take_over
-from builders import make_model
+from builders import make_model, places
 
 logger = logging.getLogger(__name__)
 COMMON = [f"item-{number}" for number in range(20)]
@@ -75,10 +76,15 @@ def serve(live: Settings, store: RedisStore, version: str) -> int:
     return take_over(store, read_recommender(live, version), live.promotion)
 
 
-def because(store: RedisStore, person: str) -> tuple[str, set[str | None]]:
-    top = store.read_list(person)[1]
+def known(live: Settings, store: RedisStore, person: str) -> tuple[str, set[str]]:
+    """Return the version and the past items of a person's list, which is the one that all of them make."""
+    version, top = store.read_list(person)
+    assert version
     assert top
-    return top.model_version, {item.because for item in top.items}
+    recommender, history = read_recommender(live, version), store.read_histories([person])
+    assert places(top) == places(recommender.lists(history, top.generated_at_ms)[0])
+    rows = recommender.model.index_of(history[0].records["item_key"])
+    return version, {recommender.item_ids[row] for row in rows.tolist()}
 
 
 def test_who_acts_while_the_cache_is_warmed_is_in_the_new_version_at_once(live: Settings, store: RedisStore) -> None:
@@ -86,12 +92,12 @@ def test_who_acts_while_the_cache_is_warmed_is_in_the_new_version_at_once(live: 
     warm(live, "v2", ("ada", "item-1", 10))
     acts(live, "ada", "item-2", 20, batch=1)
     acts(live, "bob", "item-3", 30, batch=1)
-    assert because(store, "ada") == ("v1", {"item-1", "item-2"})
+    assert known(live, store, "ada") == ("v1", {"item-1", "item-2"})
 
     assert serve(live, store, "v2") == 2
 
-    assert because(store, "ada") == ("v2", {"item-1", "item-2"})
-    assert because(store, "bob") == ("v2", {"item-3"})
+    assert known(live, store, "ada") == ("v2", {"item-1", "item-2"})
+    assert known(live, store, "bob") == ("v2", {"item-3"})
     assert VersionPointer(store).versions() == Versions("v2", None, "v1")
 
 
@@ -105,7 +111,7 @@ def test_a_batch_that_was_computed_for_the_old_version_is_computed_again(live: S
         update_lists(rows("ada", "item-2", 20), old, store, length=9, fence=Fence(1, 1), now_ms=1)
     acts(live, "ada", "item-2", 20, batch=1)
 
-    assert because(store, "ada") == ("v2", {"item-1", "item-2"})
+    assert known(live, store, "ada") == ("v2", {"item-1", "item-2"})
 
 
 def test_the_pointer_waits_for_those_behind(live: Settings, store: RedisStore) -> None:
@@ -147,7 +153,7 @@ def test_going_back_brings_what_arrived_since(live: Settings, store: RedisStore)
     left, served, lists = go_back(store, lambda version: read_recommender(live, version), live.promotion)
 
     assert (left, served, lists) == ("v2", "v1", 1)
-    assert because(store, "ada") == ("v1", {"item-1", "item-2"})
+    assert known(live, store, "ada") == ("v1", {"item-1", "item-2"})
     assert VersionPointer(store).versions() == Versions("v1", None, "v2")
 
 
@@ -220,7 +226,8 @@ def test_switch_under_traffic_mixes_nothing_and_changes_the_version_once(live: S
     assert [answer for answer in answers if not answer[2]] == []
     assert (answers[0][1], answers[-1][1], changes) == ("v1", "v2", 1)
     expected = read_recommender(live, "v2").lists(store.read_histories(names), 0)
-    assert [store.read_list(name)[1].items for name in names] == [top.items for top in expected]  # type: ignore[union-attr]
+    found = [store.read_list(name)[1] for name in names]
+    assert [places(top) for top in found if top] == [places(top) for top in expected]
 
 
 def test_a_drained_stream_s_vectors_are_the_closed_form_of_the_full_history_also_across_a_switch(
@@ -263,7 +270,7 @@ def typed_rows(events: list[tuple[str, str, str, int]]) -> pa.Table:
 def assert_closed_form(
     live: Settings, store: RedisStore, version: str, events: list[tuple[str, str, str, int]]
 ) -> None:
-    """Solve for the vector behind each list (a list of all items determines it) and compare."""
+    """Solve for the vector behind each list (a list of all items determines it) and compare; the stored list is this one."""
     model = model_of(version)
     factors = model.item_factors.astype(np.float64)
     gram = factors.T @ factors + model.regularization * np.eye(factors.shape[1])
@@ -277,8 +284,11 @@ def assert_closed_form(
         top = store.read_list(person)[1]
         assert top
         assert top.model_version == version
-        listed = factors[[row_of[item.item_id] for item in top.items]]
-        folded, *_ = np.linalg.lstsq(listed, np.array([item.score for item in top.items]))
+        (exact,) = read_recommender(live, version).lists(store.read_histories([person]), 0)
+        assert places(top) == places(exact)
+        scores, stored = (np.array([item.score for item in one.items]) for one in (exact, top))
+        np.testing.assert_allclose(stored, scores, rtol=0, atol=0.51 * np.ptp(scores) / (LEVELS - 1))
+        folded, *_ = np.linalg.lstsq(factors[[row_of[item.item_id] for item in top.items]], scores)
         np.testing.assert_allclose(folded, expected, atol=1e-4, rtol=0, err_msg=f"{person} in {version}")
 
 
@@ -321,7 +331,7 @@ def _poll(port: int, people: list[str], stopping: threading.Event, answers: list
 
 def test_a_full_store_leaves_the_old_version_served(live: Settings, store: RedisStore) -> None:
     class Full(RedisStore):
-        def write_popular(self, top: redis_store.TopList) -> None:
+        def write_popular(self, top: TopList) -> None:
             raise StoreUnavailableError("OOM command not allowed when used memory > 'maxmemory'")
 
     warm(live, "v2")

@@ -39,4 +39,4 @@ def test_train_candidate_registers_a_model_whose_lists_follow_from_its_followers
     recommender = read_recommender(small, version)
     assert load_model(model_folder(small, version)).sources
     top = recommender.session_list(["i03", "i11"], 0)
-    assert (top.items[0].item_id, top.items[0].reason, top.items[0].because) == ("i12", "others_went_on", "i11")
+    assert (top.items[0].item_id, top.items[0].reason) == ("i12", "others_went_on")

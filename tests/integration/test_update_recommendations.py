@@ -17,7 +17,7 @@ from afterclick.pseudonyms import RawId
 from afterclick.recommendations import Reason, Recommender, update_lists
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
-from builders import make_model
+from builders import make_model, places
 from jobs import update_recommendations, warm_cache
 from jobs.import_history import import_log
 
@@ -48,15 +48,14 @@ def update(live: Settings, store: RedisStore, table: pa.Table, fence: Fence = FI
     return result["written"][0].as_py(), result["fenced"][0].as_py()
 
 
-def test_update_lists_lists_items_with_reason_and_share(live: Settings, store: RedisStore) -> None:
+def test_update_lists_lists_items_with_reason(live: Settings, store: RedisStore) -> None:
     assert update(live, store, interactions(("ada", "item-3", "purchase", 10), ("ada", "item-4", "view", 20))) == (1, 0)
 
     top = store.read_list("ada")[1]
     assert top is not None
     assert (top.source, top.fresh_as_of_ms, top.generated_at_ms) == ("fold_in", 20, NOW_MS)
-    assert {item.because for item in top.items} <= {"item-3", "item-4"}
+    assert {item.reason for item in top.items} == {"because_you_interacted"}
     assert [item.score for item in top.items] == sorted((item.score for item in top.items), reverse=True)
-    assert all(item.share is not None and 0 <= item.share <= 1 for item in top.items)
 
 
 def test_update_lists_gives_the_popular_list_when_the_model_knows_none_of_the_items(
@@ -159,7 +158,7 @@ def test_write_lists_writes_the_same_wherever_it_runs(
 
     expected = read_recommender(live, "v1").lists(store.read_histories(["ada", "bob"]), begun)
     found = [store.read_list(name)[1] for name in ("ada", "bob")]
-    assert [top.items for top in found if top] == [top.items for top in expected]
+    assert [places(top) for top in found if top] == [places(top) for top in expected]
 
 
 def test_warm_restores_histories_and_lists_identical_after_a_wipe(

@@ -1,10 +1,11 @@
 """Histories are sets: any order and repetition of the same interactions gives the same bytes."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterclick.histories import RECORD, merge_histories, weigh_histories
+from afterclick.histories import RECORD, merge_histories, pack_records, unpack_records, weigh_histories
 
 records = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 9), st.integers(1, 3)), max_size=30)
 
@@ -49,3 +50,31 @@ def test_weigh_histories_accepts_nobody() -> None:
     weighed = weigh_histories([], np.zeros(0, np.int64), event_weights={"view": 1.0}, alpha=1.0)
 
     assert (weighed.indptr.tolist(), len(weighed.indices)) == ([0], 0)
+
+
+of_any_time = st.lists(
+    st.tuples(st.integers(0, 2**64 - 1), st.integers(-(2**45), 2**45), st.integers(0, 255)), max_size=30
+)
+
+
+@given(of_any_time, st.integers(0, 2**42), st.binary(max_size=3))
+def test_records_are_unpacked_as_packed(rows: list[tuple[int, int, int]], origin_ms: int, before: bytes) -> None:
+    history = merge_histories(np.zeros(0, RECORD), np.array(rows, RECORD), length=30)
+
+    found = unpack_records(before + pack_records(history, origin_ms), len(before), origin_ms)
+
+    assert found.tolist() == history.tolist()
+
+
+def test_thirty_records_of_half_an_hour_take_eleven_bytes_each() -> None:
+    records = np.zeros(30, RECORD)
+    records["event_ms"], records["event_type"] = 1_767_225_600_000 + np.arange(30) * 60_000, np.arange(30) % 4 + 1
+
+    assert len(pack_records(records, 1_767_227_400_000)) <= 30 * 11
+
+
+def test_records_with_something_behind_them_are_refused() -> None:
+    value = pack_records(np.array([(7, 1000, 3)], RECORD), 0)
+
+    with pytest.raises(ValueError, match="expected"):
+        unpack_records(value + b"x", 0, 0)

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from afterclick.connectors.redis_store import ListedItem, StoredHistory, TopList
+from afterclick.connectors.redis_store import StoredHistory
 from afterclick.histories import RECORD
 from afterclick.holdout import Visit, as_histories, judge_lists, last_visits, visits_since
+from afterclick.list_records import ListedItem, TopList
 
 
 def table(*rows: tuple[str, str, int]) -> pa.Table:

@@ -2,16 +2,15 @@
 
 import random
 
-from afterclick.connectors.redis_store import ListedItem, TopList
+from afterclick.list_records import ListedItem, TopList
 from afterclick.models import item_keys
-from afterclick.serving.answers import build_answer
+from afterclick.recommender import Explained
+from afterclick.serving.answers import Carrier, build_answer, with_explanations
 from afterclick.serving.catalogue import build_catalogue
 from afterclick.serving.choosing import Hidden, Rules
 
 POPULAR = TopList("v1", "popular", 0, 1, [ListedItem(name, 0.1, "popular") for name in "abcd"])
-PERSONAL = TopList(
-    "v1", "fold_in", 5000, 6000, [ListedItem(name, 0.9, "because_you_interacted", "z", 0.7) for name in "xab"]
-)
+PERSONAL = TopList("v1", "fold_in", 5000, 6000, [ListedItem(name, 0.9, "because_you_interacted") for name in "xab"])
 NOTHING = Hidden()
 
 
@@ -38,11 +37,20 @@ def test_build_answer_gives_the_list_for_the_next_visit_once_this_one_is_over() 
 
 
 def test_build_answer_fills_up_with_popular_items_once_each() -> None:
-    answer = build_answer(PERSONAL, POPULAR, rules=Rules(5), hidden=Hidden(frozenset("a")), explain=True, now_ms=9000)
+    answer = build_answer(PERSONAL, POPULAR, rules=Rules(5), hidden=Hidden(frozenset("a")), now_ms=9000)
 
     assert ids(answer) == "xbcd"
     assert [item.reason for item in answer.items] == ["because_you_interacted"] * 2 + ["popular"] * 2
-    assert (answer.items[0].because, answer.items[0].share) == ("z", 0.7)
+
+
+def test_with_explanations_says_what_is_behind_the_places_that_are_explained() -> None:
+    answer = build_answer(PERSONAL, POPULAR, rules=Rules(2), hidden=NOTHING, now_ms=9000)
+
+    found = with_explanations(answer, {"a": Explained("z", 0.7, [("z", 1.0)])})
+
+    assert ids(found) == "xa"
+    assert [(item.because, item.share) for item in found.items] == [(None, None), ("z", 0.7)]
+    assert found.items[1].carried_by == [Carrier(item_id="z", share=1.0)]
 
 
 def test_build_answer_gives_the_popular_list_when_nothing_is_known() -> None:

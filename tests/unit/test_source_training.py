@@ -11,10 +11,10 @@ import pyarrow as pa
 import pytest
 
 from afterclick.blend import CONTEXTS, SOURCES, Blend
-from afterclick.connectors.redis_store import StoredHistory, TopList
+from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import IncompatibleModelError, ModelError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.listed_reasons import REASONS
+from afterclick.list_records import REASONS, ListedItem, TopList
 from afterclick.mixtures import Mixture
 from afterclick.models import item_keys, load_model, save_model
 from afterclick.recommendations import Reason, put_in_front
@@ -94,9 +94,12 @@ def test_lists_put_the_follower_of_the_newest_item_first_and_say_what_led_to_it(
     top, cold = recommender.lists([history("i03", "i11"), history("elsewhere")], 5)
 
     assert (top.source, cold.source) == ("fold_in", "popular")
-    assert (top.items[0].item_id, top.items[0].reason, top.items[0].because) == ("i12", "others_went_on", "i11")
+    assert (top.items[0].item_id, top.items[0].reason) == ("i12", "others_went_on")
     assert {item.reason for item in top.items} <= set(REASONS)
-    assert all(item.share is not None and 0 <= item.share <= 1 for item in top.items)
+    explained = recommender.explain(history("i03", "i11").records, reasons(top.items))
+    assert explained["i12"].because == "i11"
+    assert all(one.share is not None and 0 <= one.share <= 1 for one in explained.values())
+    assert len(explained) == len(top.items)
     assert [item.score for item in top.items] == sorted((item.score for item in top.items), reverse=True)
 
 
@@ -108,16 +111,32 @@ def test_lists_are_each_person_s_own_whoever_is_in_the_batch(recommender: Recomm
     assert [recommender.lists([person], 5)[0] for person in people] == together
 
 
-def test_carriers_shares_of_all_past_items_sum_to_one_and_rebuild_the_score(recommender: Recommender) -> None:
-    past = history("i03", "i11", "i20", "i03")
-    listed = ["i04", "i12", "elsewhere"]
+def reasons(items: list[ListedItem]) -> dict[str, str]:
+    return {item.item_id: item.reason for item in items}
 
-    found = recommender.carriers(past.records, listed, most=99)
+
+def test_shares_of_all_past_items_sum_to_one_and_rebuild_the_score(recommender: Recommender) -> None:
+    past = history("i03", "i11", "i20", "i03")
+    listed = dict.fromkeys(["i04", "i12", "elsewhere"], "others_went_on")
+
+    found = recommender.explain(past.records, listed, most=99)
 
     assert set(found) == {"i04", "i12"}
-    for shares in found.values():
-        assert {item_id for item_id, _ in shares} == {"i03", "i11", "i20"}
-        assert sum(share for _, share in shares) == pytest.approx(1.0, abs=1e-5)
+    for one in found.values():
+        assert {item_id for item_id, _ in one.carried_by} == {"i03", "i11", "i20"}
+        assert sum(share for _, share in one.carried_by) == pytest.approx(1.0, abs=1e-5)
+
+
+def test_an_item_that_stands_there_for_another_reason_has_no_past_item_behind_it(recommender: Recommender) -> None:
+    found = recommender.explain(history("i03", "i11").records, {"i12": "cart_abandonment", "i04": "others_went_on"})
+
+    assert (found["i12"].because, found["i12"].share) == (None, None)
+    assert found["i04"].because is not None
+
+
+def test_nothing_is_explained_of_somebody_of_whom_nothing_is_known(recommender: Recommender) -> None:
+    assert recommender.explain(history("elsewhere").records, {"i12": "popular"}) == {}
+    assert recommender.explain(history("i03").records, {"elsewhere": "popular"}) == {}
 
 
 def test_lists_leave_out_what_was_seen_when_configured(recommender: Recommender) -> None:
@@ -228,8 +247,8 @@ def test_two_lists_made_at_once_are_those_made_one_by_one(recommender: Recommend
         assert top.later is not None
         for found, alone in ((top.items, only_here.items), (top.later, only_later.items)):
             for one, two in zip(found, alone, strict=True):
-                assert (one.item_id, one.reason, one.because) == (two.item_id, two.reason, two.because)
-                assert (one.score, one.share) == pytest.approx((two.score, two.share), rel=0, abs=1e-9)
+                assert (one.item_id, one.reason) == (two.item_id, two.reason)
+                assert one.score == pytest.approx(two.score, rel=0, abs=1e-9)
 
 
 def test_an_anonymous_session_is_a_visit(recommender: Recommender) -> None:
@@ -238,7 +257,7 @@ def test_an_anonymous_session_is_a_visit(recommender: Recommender) -> None:
     assert (top.source, top.items[0].item_id, top.later) == ("session", "i12", None)
 
 
-def test_carriers_are_those_of_the_list_that_is_shown(recommender: Recommender) -> None:
+def test_explanations_are_those_of_the_list_that_is_shown(recommender: Recommender) -> None:
     both = two_mixtures(recommender)
     sources = both.model.sources
     assert sources
@@ -248,9 +267,9 @@ def test_carriers_are_those_of_the_list_that_is_shown(recommender: Recommender) 
     both = Recommender(replace(both.model, sources=replace(sources, mixtures=slow)), both.settings)
     past = history("i03", "i11", "i20").records
 
-    here, gone = (both.carriers(past, ["i04"], now_ms=now_ms)["i04"] for now_ms in (50, 200))
+    here, gone = (both.explain(past, {"i04": "others_went_on"}, now_ms=now_ms)["i04"] for now_ms in (50, 200))
 
-    assert here != gone
+    assert here.carried_by != gone.carried_by
 
 
 def test_what_a_trigger_puts_in_front_is_in_front_of_both_lists(recommender: Recommender) -> None:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.redis_store import Fence, ListedItem, ListUpdate, StoredHistory, TopList
+from afterclick.connectors.redis_store import Fence, ListUpdate, StoredHistory
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.consent_rules import Claim
-from afterclick.histories import RECORD
+from afterclick.histories import EVENT_TYPE_CODES, RECORD
+from afterclick.list_records import REASONS, ListedItem, TopList
 from afterclick.models import Model, save_model
 from afterclick.pseudonyms import RawId
 from afterclick.served_model import model_folder
@@ -55,6 +56,7 @@ def serve_model(settings: Settings) -> Model:
     save_model(model, model_folder(settings, VERSION))
     store = redis_store.connect(settings.redis)
     store.write_popular(_top(model.item_ids.tolist(), draw, int(time.time() * 1000)))
+    store.write_items(VERSION, model.item_ids.tolist())
     store.switch_version(VERSION)
     return model
 
@@ -63,18 +65,19 @@ def _update(subject: str, model: Model, draw: np.random.Generator, now_ms: int, 
     records = np.zeros(interactions, RECORD)
     records["item_key"] = draw.choice(model.item_keys, interactions, replace=False)
     records["event_ms"] = now_ms - np.arange(interactions, 0, -1) * 60_000
-    records["event_type"] = 1
+    records["event_type"] = draw.choice(sorted(EVENT_TYPE_CODES.values()), interactions)
     history = StoredHistory(records, fresh_as_of_ms=now_ms)
     return ListUpdate(subject, history, _top(model.item_ids.tolist(), draw, now_ms), Fence(1, 1))
 
 
 def _top(item_ids: Sequence[str], draw: np.random.Generator, now_ms: int) -> TopList:
     """Return a list and one for the next visit, as long as the streams write them."""
+    items = [draw.choice(len(item_ids), LISTED, replace=False) for _ in range(2)]
     both = [
         [
-            ListedItem(item_ids[item], 1 / (place + 1), "similar_taste", item_ids[item - 1], 0.5)
-            for place, item in enumerate(draw.choice(len(item_ids), LISTED, replace=False).tolist())
+            ListedItem(item_ids[item], 1 / (place + 1), REASONS[reason])
+            for place, (item, reason) in enumerate(zip(chosen.tolist(), reasons.tolist(), strict=True))
         ]
-        for _ in range(2)
+        for chosen, reasons in zip(items, draw.integers(len(REASONS), size=(2, LISTED)), strict=True)
     ]
-    return TopList(VERSION, "fold_in", now_ms, now_ms, both[0], later=both[1], later_after_ms=now_ms + 3_600_000)
+    return TopList(VERSION, "fold_in", now_ms, now_ms + 200, both[0], later=both[1], later_after_ms=now_ms + 3_600_000)

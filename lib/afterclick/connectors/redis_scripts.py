@@ -45,7 +45,8 @@ redis.call('SREM', KEYS[3], ARGV[4])
 return 1
 """
 # KEYS: model, next, previous, behind, warmed. ARGV: version, seconds to keep the previous one, 1 = though people are
-# behind. Returns status (1 switched, 0 people are behind, -1 another version is announced) and the version now obsolete.
+# behind, prefix of item ids, which expire with the previous version. Returns status (1 switched, 0 people are behind,
+# -1 another version is announced) and the version now obsolete.
 SWITCH = """
 local served = redis.call('GET', KEYS[1])
 if served == ARGV[1] then
@@ -57,6 +58,9 @@ if ARGV[3] == '0' and redis.call('SCARD', KEYS[4]) > 0 then return {0, ''} end
 local obsolete = redis.call('GET', KEYS[3]) or ''
 redis.call('SET', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[5])
-if served then redis.call('SET', KEYS[3], served, 'EX', ARGV[2]) end
+if served then
+  redis.call('SET', KEYS[3], served, 'EX', ARGV[2])
+  redis.call('EXPIRE', ARGV[4] .. served, ARGV[2])
+end
 return {1, obsolete}
 """

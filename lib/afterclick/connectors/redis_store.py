@@ -2,9 +2,10 @@
 
 ====================================  =====================================================
 ``{prefix}model``                     served model version (utf-8)
-``{prefix}h:{subject}``               history: header, then records of `histories.RECORD`
-``{prefix}r:{version}:{subject}``     list of one version: MessagePack of `TopList`
-``{prefix}popular:{version}``         the same for people without a list
+``{prefix}h:{subject}``               history: header, then `histories.pack_records`
+``{prefix}r:{version}:{subject}``     list of one version: `list_records`
+``{prefix}popular:{version}``         for people without a list: MessagePack of `TopList`
+``{prefix}items:{version}``           ids of the version's items in the order of its rows: MessagePack
 ====================================  =====================================================
 
 `connectors.version_pointer` has the keys of a switch. docs/decisions/0004-redis-layout.md says why.
@@ -23,45 +24,16 @@ import redis
 from afterclick.connectors.redis_scripts import WRITE
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
-from afterclick.histories import RECORD, History
+from afterclick.histories import RECORD, History, pack_records, read_plain_records, unpack_records
+from afterclick.list_records import ItemNames, TopList, pack_list, pack_names, unpack_list, unpack_names
 from afterclick.setting_sections import RedisSettings
 
-MAGIC = b"AH01"
+MAGIC = b"AH02"
+_READ = {MAGIC: unpack_records, b"AH01": read_plain_records}
 _HEADER = struct.Struct("<4sIIqq")
 _STREAM_PATIENCE = 10.0
 
 WRITTEN, CONFLICT, FENCED, MOVED = 1, 0, -1, -2
-
-
-class ListedItem(msgspec.Struct, frozen=True):
-    """One place of a list; `because` is the past item that brought most of the score, `share` how much of it (0-1)."""
-
-    item_id: str
-    score: float
-    reason: str
-    because: str | None = None
-    share: float | None = None
-
-
-class TopList(msgspec.Struct, frozen=True):
-    """One person's list, best first; times in ms since the epoch; `trigger` is the rule that changed it, if any.
-
-    After `later_after_ms` the visit is over and `later`, if there is one, takes the place of `items`.
-    """
-
-    model_version: str
-    source: str
-    fresh_as_of_ms: int
-    generated_at_ms: int
-    items: list[ListedItem]
-    trigger: str | None = None
-    later: list[ListedItem] | None = None
-    later_after_ms: int = 0
-
-    def at(self, now_ms: int) -> "TopList":
-        """Return the list as it is shown at a time."""
-        shown = self.later if self.later and now_ms > self.later_after_ms else self.items
-        return msgspec.structs.replace(self, items=shown, later=None)
 
 
 class Fence(NamedTuple):
@@ -163,7 +135,7 @@ class RedisStore:
             keys = (history_key(self._prefix, subject_id), lists, *pointers)
             blob = pack_history(history, fence)
             arguments = (history.revision, *fence, blob, self.settings.history_ttl_days * day)
-            encoded = msgspec.msgpack.encode(top) if top else b""
+            encoded = pack_list(top, self.read_items(top.model_version)) if top else b""
             switch = ("*" if serving is None else serving, f"{self._prefix}behind:", subject_id)
             pipeline.eval(WRITE, 5, *keys, *arguments, encoded, self.settings.list_ttl_days * day, *switch)
         with translated():
@@ -178,7 +150,7 @@ class RedisStore:
             return None, None
         with translated():
             value: Any = self.client.get(list_key(self._prefix, version, subject_id))
-        return version, decode_list(value) if value else None
+        return version, unpack_list(value, version, self.read_items(version)) if value else None
 
     def served_version(self) -> str | None:
         """Return the model version the pointer names; None before the first."""
@@ -200,7 +172,29 @@ class RedisStore:
         """Return the list for people without one."""
         with translated():
             value: Any = self.client.get(popular_key(self._prefix, version))
-        return decode_list(value) if value else None
+        return decode_popular(value) if value else None
+
+    def write_items(self, version: str, item_ids: Sequence[str], *, expires: bool = False) -> None:
+        """Store a version's item ids in the order of its rows; `expires` = with the lists, for one that is not served."""
+        seconds = self.settings.list_ttl_days * 86_400 if expires else None
+        with translated():
+            self.client.set(items_key(self._prefix, version), pack_names(item_ids), ex=seconds)
+
+    def read_items(self, version: str) -> ItemNames:
+        """Return a version's item ids, read once in a process; StoreUnavailableError where they are not stored."""
+        return _item_names(self.client, items_key(self._prefix, version))
+
+
+@lru_cache(maxsize=4)
+def _item_names(client: redis.Redis, key: bytes) -> ItemNames:
+    with translated():
+        value: Any = client.get(key)
+    if value is None:
+        message = (
+            f"Redis has no key {key.decode()}, so no list of that version can be read: run `afterclick rebuild-cache`"
+        )
+        raise StoreUnavailableError(message)
+    return unpack_names(value)
 
 
 def pointer_key(prefix: str) -> bytes:
@@ -223,11 +217,16 @@ def popular_key(prefix: str, version: str) -> bytes:
     return f"{prefix}popular:{version}".encode()
 
 
+def items_key(prefix: str, version: str) -> bytes:
+    """Return the key of a version's item ids."""
+    return f"{prefix}items:{version}".encode()
+
+
 def pack_history(history: StoredHistory, fence: Fence) -> bytes:
     """Return the value after a write by `fence`: the revision goes up by one."""
     revision = (history.revision + 1) % 2**32 or 1
     header = _HEADER.pack(MAGIC, revision, fence.generation, fence.batch_id, history.fresh_as_of_ms)
-    return header + history.records.tobytes()
+    return header + pack_records(history.records, history.fresh_as_of_ms)
 
 
 def unpack_history(value: bytes) -> StoredHistory:
@@ -238,17 +237,17 @@ def unpack_history(value: bytes) -> StoredHistory:
     StoreUnavailableError
         If the value is not one of ours.
     """
-    if len(value) < _HEADER.size or value[:4] != MAGIC or (len(value) - _HEADER.size) % RECORD.itemsize:
+    try:
+        magic, revision, generation, batch_id, fresh_as_of_ms = _HEADER.unpack_from(value)
+        records = _READ[magic](value, _HEADER.size, fresh_as_of_ms)
+    except (LookupError, ValueError, OverflowError, struct.error) as error:
         told = f"a history of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r}"
-        message = f"{told}; another program uses the prefix"
-        raise StoreUnavailableError(message)
-    _, revision, generation, batch_id, fresh_as_of_ms = _HEADER.unpack_from(value)
-    records = np.frombuffer(value, RECORD, offset=_HEADER.size)
+        raise StoreUnavailableError(f"{told}; another program uses the prefix") from error
     return StoredHistory(records, revision, Fence(generation, batch_id), fresh_as_of_ms)
 
 
-def decode_list(value: bytes) -> TopList:
-    """Decode MessagePack as written by `RedisStore.write_lists`."""
+def decode_popular(value: bytes) -> TopList:
+    """Decode what `RedisStore.write_popular` stored."""
     return msgspec.msgpack.decode(value, type=TopList)
 
 

@@ -15,20 +15,19 @@ docs/decisions/0041-switch.md says why.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import msgspec
-
 from afterclick.connectors.redis_scripts import ANNOUNCE, REFRESH, SWITCH
 from afterclick.connectors.redis_store import (
     RedisStore,
     StoredHistory,
-    TopList,
     history_key,
+    items_key,
     list_key,
     pointer_key,
     popular_key,
     translated,
 )
 from afterclick.errors import VersionMovedError
+from afterclick.list_records import TopList, pack_list
 
 _DAY = 86_400
 
@@ -48,6 +47,7 @@ class VersionPointer:
     """
 
     def __init__(self, store: RedisStore) -> None:
+        self._store = store
         self._client = store.client
         self._prefix = store.settings.prefix
         self._list_ttl = store.settings.list_ttl_days * _DAY
@@ -97,7 +97,7 @@ class VersionPointer:
         for subject, history, top in zip(subjects, histories, lists, strict=True):
             version = top.model_version
             keys = history_key(self._prefix, subject), list_key(self._prefix, version, subject)
-            arguments = history.revision, msgspec.msgpack.encode(top), self._list_ttl, subject
+            arguments = history.revision, pack_list(top, self._store.read_items(version)), self._list_ttl, subject
             pipeline.eval(REFRESH, 3, *keys, self._of(version)("behind"), *arguments)
         with translated():
             return sum(pipeline.execute())
@@ -119,8 +119,9 @@ class VersionPointer:
         """
         pointers = [self._key("model"), self._key("next"), self._key("previous")]
         keys = [*pointers, *map(self._of(version), ("behind", "warmed"))]
+        arguments = version, keep_seconds, int(though_behind), items_key(self._prefix, "")
         with translated():
-            answer: Any = self._client.eval(SWITCH, 5, *keys, version, keep_seconds, int(though_behind))
+            answer: Any = self._client.eval(SWITCH, 5, *keys, *arguments)
         status, other = answer[0], answer[1].decode() or None
         if status < 0:
             message = (
@@ -137,7 +138,8 @@ class VersionPointer:
             pages = _paged(self._client.scan_iter(pattern, count=1000), 1000)
             for page in pages:
                 dropped += int(self._client.unlink(*page))
-            self._client.unlink(popular_key(self._prefix, version), *map(self._of(version), ("behind", "warmed")))
+            own = popular_key(self._prefix, version), items_key(self._prefix, version)
+            self._client.unlink(*own, *map(self._of(version), ("behind", "warmed")))
         return dropped
 
     def _key(self, name: str) -> bytes:

@@ -10,11 +10,12 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import redis_store
 from afterclick.connectors.checkpoints import committed_offsets, end_offsets
 from afterclick.connectors.delta_tables import stop_between_batches
-from afterclick.connectors.redis_store import TopList
 from afterclick.errors import LocalStackError
+from afterclick.list_records import TopList, unpack_list
 from afterclick.settings import Settings
 
-_ROUNDING = 1e-4
+_ROUNDING = 0.01
+"""Share of the best score; a step of those that are stored is less (`list_records.LEVELS`)."""
 Scores = list[tuple[str, float]]
 
 
@@ -91,14 +92,15 @@ def _newest(folder: Path) -> int:
 def cached(settings: Settings) -> dict[bytes, Any]:
     """Return what Redis holds by key: records of histories, items and scores of lists; not when they were written."""
     client = redis.Redis.from_url(settings.redis.url.get_secret_value(), protocol=2)
-    prefix = settings.redis.prefix.encode()
+    store, prefix = redis_store.connect(settings.redis), settings.redis.prefix.encode()
     found: dict[bytes, Any] = {}
     for key in client.scan_iter(prefix + b"[hr]:*", count=1000):
         value: Any = client.get(key)
         if key.startswith(prefix + b"h:"):
             found[key] = redis_store.unpack_history(value).records.tobytes()
         else:
-            found[key] = _scores_of(redis_store.decode_list(value))
+            version = key.removeprefix(prefix + b"r:").split(b":")[0].decode()
+            found[key] = _scores_of(unpack_list(value, version, store.read_items(version)))
     return found
 
 
@@ -122,7 +124,8 @@ def _is_same(one: Any, other: Any) -> bool:
 
 def _is_same_list(one: Scores, other: Scores) -> bool:
     names = [[item for item, _ in listed] for listed in (one, other)]
-    return names[0] == names[1] and all(abs(a[1] - b[1]) < _ROUNDING for a, b in zip(one, other, strict=True))
+    most = _ROUNDING * max((abs(score) for _, score in one), default=0.0)
+    return names[0] == names[1] and all(abs(a[1] - b[1]) <= most for a, b in zip(one, other, strict=True))
 
 
 def wipe(settings: Settings) -> None:

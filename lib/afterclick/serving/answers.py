@@ -7,8 +7,9 @@ from itertools import chain
 
 from pydantic import BaseModel
 
-from afterclick.connectors.redis_store import ListedItem, TopList
 from afterclick.exploration import explore
+from afterclick.list_records import ListedItem, TopList
+from afterclick.recommender import Explained
 from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue
 from afterclick.serving.choosing import Chosen, Hidden, Rules, choose
 
@@ -33,11 +34,11 @@ class RankedItem(BaseModel):
     (co-visitation), ``again`` (own frequency), ``popular``, ``trending``, ``similar``; or the kind of the trigger that
     put it in front."""
     because: str | None = None
-    """With ``explain``: the past item that brought most of the score."""
+    """With ``explain``, where the API has the model: the past item that brought most of the score."""
     share: float | None = None
-    """With ``explain``: its share of the score, 0-1."""
+    """Likewise: its share of the score, 0-1."""
     carried_by: list[Carrier] | None = None
-    """With ``explain``, where the API has the model: the past items that carried the fold-in part most."""
+    """Likewise: the past items that carried the fold-in part most."""
     propensity: float | None = None
     """Where this placement explores: the probability with which this item stands at this place."""
 
@@ -75,7 +76,6 @@ def build_answer(
     rules: Rules,
     hidden: Hidden,
     catalogue: Catalogue = NO_CATALOGUE,
-    explain: bool = False,
     now_ms: int,
     exploring: tuple[float, random.Random] | None = None,
 ) -> Recommendations:
@@ -103,7 +103,10 @@ def build_answer(
         generated_at=_iso(top.generated_at_ms if personal else now_ms),
         trigger=top.trigger,
         relaxed=chosen.relaxed,
-        items=[_ranked(rank, item, explain=explain) for rank, item in enumerate(items, 1)],
+        items=[
+            RankedItem(rank=rank, item_id=item.item_id, score=item.score, reason=item.reason)
+            for rank, item in enumerate(items, 1)
+        ],
     )
     if propensities:
         for item, propensity in zip(answer.items, propensities, strict=True):
@@ -127,20 +130,18 @@ def _filler(item_id: str) -> ListedItem:
     return ListedItem(item_id, 0.0, "popular")
 
 
-def with_carriers(answer: Recommendations, carriers: Mapping[str, list[tuple[str, float]]]) -> Recommendations:
-    """Return the answer with the past items that carried each place."""
+def with_explanations(answer: Recommendations, explained: Mapping[str, Explained]) -> Recommendations:
+    """Return the answer with what is behind each place."""
     items = [
-        item.model_copy(update={"carried_by": [Carrier(item_id=past, share=share) for past, share in found]})
-        if (found := carriers.get(item.item_id))
-        else item
+        item.model_copy(update=_fields(found)) if (found := explained.get(item.item_id)) else item
         for item in answer.items
     ]
     return answer.model_copy(update={"items": items})
 
 
-def _ranked(rank: int, item: ListedItem, *, explain: bool) -> RankedItem:
-    answer = RankedItem(rank=rank, item_id=item.item_id, score=item.score, reason=item.reason)
-    return answer.model_copy(update={"because": item.because, "share": item.share}) if explain else answer
+def _fields(found: Explained) -> dict[str, object]:
+    carried_by = [Carrier(item_id=past, share=share) for past, share in found.carried_by]
+    return {"because": found.because, "share": found.share, "carried_by": carried_by}
 
 
 def _iso(ms: int) -> str:

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
-from afterclick.connectors.redis_store import ListedItem
+from afterclick.list_records import ListedItem
 from afterclick.models import item_keys
 
 _MOST_OVER = 1_000

@@ -8,10 +8,10 @@ from datetime import datetime
 
 from afterclick.attribution import Attribution, attribution_key, sign
 from afterclick.buckets import bucket_of
-from afterclick.connectors.redis_store import TopList
 from afterclick.histories import History
+from afterclick.list_records import TopList
 from afterclick.pseudonyms import RawId
-from afterclick.serving.answers import Recommendations, build_answer, with_carriers
+from afterclick.serving.answers import Recommendations, build_answer, with_explanations
 from afterclick.serving.choosing import Hidden, Rules
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.metrics import Metrics
@@ -105,7 +105,6 @@ class ListMaker:
             rules=self._asked(wishes, placement, pin, reserve=self._rules.explore_reserve if share else 0),
             hidden=hidden,
             catalogue=self.reader.models.catalogue_of(popular.model_version),
-            explain=isinstance(wishes, PersonalWishes) and wishes.explain,
             now_ms=now_ms,
             exploring=(share, random.Random(list_id)) if share else None,  # noqa: S311 - chance, no secret
         )
@@ -119,18 +118,18 @@ class ListMaker:
         return answer
 
     def explained(self, answer: Recommendations, records: History, *, now_ms: int = 0) -> Recommendations:
-        """Return the answer with the past items that carried each place, where the model is in memory.
+        """Return the answer with the past items behind each place, where the model is in memory.
 
         Parameters
         ----------
         now_ms
-            As for `Recommender.carriers`: 0 = in the visit.
+            As for `Recommender.explain`: 0 = in the visit.
         """
         recommender = self.reader.models.recommender
         if recommender is None or recommender.model.version != answer.model_version:
             return answer
-        listed = [item.item_id for item in answer.items]
-        return with_carriers(answer, recommender.carriers(records, listed, now_ms=now_ms))
+        listed = {item.item_id: item.reason for item in answer.items}
+        return with_explanations(answer, recommender.explain(records, listed, now_ms=now_ms))
 
     def _explored(self, placement: PlacementSettings, bucket: str | None) -> float:
         own = self._rules.buckets[bucket].explore if bucket else None

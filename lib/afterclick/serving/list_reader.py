@@ -16,9 +16,9 @@ from afterclick.connectors.activity_store import Counts, activity_key, decode_ac
 from afterclick.connectors.catalogue_store import catalogue_digest_key, catalogue_key, decode_catalogue
 from afterclick.connectors.redis_store import (
     StoredHistory,
-    TopList,
-    decode_list,
+    decode_popular,
     history_key,
+    items_key,
     list_key,
     pointer_key,
     popular_key,
@@ -27,6 +27,7 @@ from afterclick.connectors.redis_store import (
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import withdrawn_key
 from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
+from afterclick.list_records import ItemNames, TopList, unpack_list, unpack_names
 from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
@@ -58,6 +59,8 @@ class ListReader:
         self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
         self._before: TopList | None = None
+        self._names: dict[str, ItemNames] = {}
+        self._unreadable: str | None = None
         self._hidden_from_all: frozenset[str] = frozenset()
         self._catalogue_digest: bytes | None = None
         self._out_of_stock: frozenset[str] = frozenset()
@@ -69,11 +72,6 @@ class ListReader:
     def withdrawn(self) -> frozenset[str]:
         """Return the items that nobody may get: withdrawn ones, and those out of stock."""
         return self._hidden_from_all
-
-    async def read_list(self, identifier: RawId) -> TopList | None:
-        """Return a person's list of the served version; None when there is none or they do not allow it."""
-        person = await self._find(identifier)
-        return (await self._ask(person, with_history=False))[0] if person else None
 
     async def read_person(self, identifier: RawId, *, with_history: bool = False) -> PersonRead:
         """Return a person's list and, `with_history`, what they had; neither when they do not allow it.
@@ -122,7 +120,7 @@ class ListReader:
             keys.append(history_key(self._prefix, subject_id))
         values: list[Any] = await self._client.mget(keys)
         history = unpack_history(values[1]) if with_history and values[1] else None
-        return decode_list(values[0]) if values[0] else None, history
+        return self._unpacked(version.decode(), values[0]), history
 
     async def read_activity(self, kind: str, name: str) -> Counts:
         """Return how often a thing was viewed, bought ... of late; raises as `read_person`."""
@@ -143,18 +141,38 @@ class ListReader:
         except (RedisError, OSError, TimeoutError) as error:
             raise _no_answer(error) from error
         # In a thread: two thousand lists take a tenth of a second, in which requests are answered.
-        return await asyncio.to_thread(lambda: [decode_list(value) for value in values if value])
+        lists = await asyncio.to_thread(lambda: [self._unpacked(version.decode(), value) for value in values])
+        return [top for top in lists if top]
+
+    def _unpacked(self, version: str, value: bytes | None) -> TopList | None:
+        """Return a stored list; none where it cannot be read, so that the popular one is shown until it is made anew."""
+        try:
+            return unpack_list(value, version, self._names[version]) if value else None
+        except (KeyError, StoreUnavailableError) as error:
+            if self._unreadable != version:
+                logger.warning("lists of version %s cannot be read, rebuild the cache: %r", version, error)
+            self._unreadable = version
+            return None
 
     async def _remember_popular(self, version: str, *, anew: bool = False) -> None:
-        """Have the popular list of exactly this version, and of the one before: an answer must not mix two.
+        """Have the popular list of exactly this version, and of the one before: an answer must not mix two; and its item ids.
 
         It changes with recent activity too (`jobs/aggregate_activity.py`): `anew` reads it though the version is known.
         """
         is_new = self._popular is None or self._popular.model_version != version
+        if (is_new or anew) and version not in self._names:
+            await self._remember_names(version)
         value: Any = await self._client.get(popular_key(self._prefix, version)) if is_new or anew else None
         if value:
             self._before = self._popular if is_new else self._before
-            self._popular = decode_list(value)
+            self._popular = decode_popular(value)
+
+    async def _remember_names(self, version: str) -> None:
+        """Have a version's item ids, and those of one more: a request may have read the pointer before it moved."""
+        value: Any = await self._client.get(items_key(self._prefix, version))
+        if value:
+            names = await asyncio.to_thread(unpack_names, value)
+            self._names = dict([*self._names.items(), (version, names)][-2:])
 
     def popular(self, version: str | None = None) -> TopList:
         """Return the popular list in memory, of a version if it is one of the last two.

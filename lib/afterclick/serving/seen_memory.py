@@ -4,7 +4,8 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import NamedTuple
 
-from afterclick.connectors.redis_store import StoredHistory, TopList
+from afterclick.connectors.redis_store import StoredHistory
+from afterclick.list_records import TopList
 
 KEPT_SECONDS = 3600.0
 

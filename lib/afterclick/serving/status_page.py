@@ -1,6 +1,7 @@
 """The status page and the views of one person and one item, rendered here: no build, no script needed to read them."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
@@ -11,12 +12,16 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
+from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError
+from afterclick.list_records import TopList
 from afterclick.pseudonyms import RawId
+from afterclick.recommender import Explained
 from afterclick.serving.item_view import read_item
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.model_age import trained_at
 from afterclick.serving.scraping import Scraper
+from afterclick.serving.seen_memory import PersonRead
 from afterclick.serving.status_chart import draw
 from afterclick.serving.status_figures import PROMISE_SECONDS, summarise
 from afterclick.settings import Settings
@@ -95,18 +100,30 @@ async def _item(reader: ListReader, item_id: str) -> dict[str, Any]:
 
 
 async def _person(reader: ListReader, user_id: str, kind: Kind) -> dict[str, Any]:
-    """Return a person's list beside the one everybody gets: what their events changed."""
+    """Return a person's list of now, why it has its items, and the one everybody gets: what their events changed."""
     try:
         popular = reader.popular()
-        top = await reader.read_list(RawId(kind, user_id)) if user_id else None
-    except (ModelNotFoundError, StoreUnavailableError) as error:
+    except ModelNotFoundError as error:
         return {"problem": str(error), "top": None}
+    read = await reader.read_person(RawId(kind, user_id), with_history=True) if user_id else PersonRead()
+    if read.is_store_away:
+        return {"problem": "Redis or the subject store does not answer", "top": None}
+    now_ms = int(time.time() * 1000)
+    top = read.top.at(now_ms) if read.top else None
     places = {item.item_id: place for place, item in enumerate(popular.items, 1)}
     times = {
         "fresh_as_of": _time(top.fresh_as_of_ms) if top else None,
         "generated_at": _time(top.generated_at_ms) if top else None,
     }
-    return {"problem": None, "top": top, "places": places, **times}
+    explained = await asyncio.to_thread(_explained, reader, top, read.history, now_ms) if top and read.history else {}
+    return {"problem": None, "top": top, "places": places, "explained": explained, **times}
+
+
+def _explained(reader: ListReader, top: TopList, history: StoredHistory, now_ms: int) -> dict[str, Explained]:
+    recommender = reader.models.recommender
+    if recommender is None or recommender.model.version != top.model_version:
+        return {}
+    return recommender.explain(history.records, {item.item_id: item.reason for item in top.items}, now_ms=now_ms)
 
 
 def _only_this_machine(request: Request) -> None:

@@ -1,0 +1,128 @@
+"""Whole numbers in as few bytes and bits as they need: what histories and lists are stored in. numpy only."""
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+Integers = npt.NDArray[np.integer]
+_SEVEN_BITS, _MORE, _WIDEST = 0x7F, 0x80, 63
+
+
+def pack_numbers(numbers: Iterable[int]) -> bytes:
+    """Return single numbers of either sign, seven bits a byte, lowest first."""
+    packed = bytearray()
+    for number in numbers:
+        left = number << 1 if number >= 0 else ~number << 1 | 1
+        while left > _SEVEN_BITS:
+            packed.append(left & _SEVEN_BITS | _MORE)
+            left >>= 7
+        packed.append(left)
+    return bytes(packed)
+
+
+def unpack_numbers(value: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """Return `count` numbers that begin at a byte of `value`, and where they end.
+
+    Raises
+    ------
+    IndexError
+        If `value` ends before.
+    """
+    numbers = []
+    for _ in range(count):
+        found, shift, byte = 0, 0, _MORE
+        while byte & _MORE:
+            byte = value[at]
+            found |= (byte & _SEVEN_BITS) << shift
+            at, shift = at + 1, shift + 7
+        numbers.append(~(found >> 1) if found & 1 else found >> 1)
+    return numbers, at
+
+
+def pack_bits(values: Integers, width: int) -> bytes:
+    """Return numbers of `width` bits each, lowest bit first, one after the other.
+
+    Parameters
+    ----------
+    values : shape (n,)
+        Below ``2 ** width``, not negative.
+    width
+        At most 63; none for a column of zeros.
+    """
+    bits = (values[:, None] >> np.arange(width)) & 1
+    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+
+
+def unpack_bits(value: bytes, at: int, count: int, width: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Return `count` numbers that begin at a byte of `value`, and where they end.
+
+    Raises
+    ------
+    ValueError
+        If `value` ends before, or there are no numbers of so many bits.
+
+    Notes
+    -----
+    A column of no bits has as many zeros as are asked for: know `count` from elsewhere.
+    """
+    if not 0 <= width <= _WIDEST:
+        raise ValueError(f"numbers of {width} bits in {len(value)} bytes")
+    bits, end = _read_bits(value, at, count * width)
+    return bits.reshape(count, width) @ (1 << np.arange(width)), end
+
+
+def pack_rising(values: Integers, below: int) -> bytes:
+    """Return numbers that never fall, in about ``2 + log2(below / n)`` bits each.
+
+    Parameters
+    ----------
+    values : shape (n,)
+        Below `below`, not negative.
+
+    Notes
+    -----
+    The low bits of each as they are; of the high ones how much they rise, as so many zeros before a one.
+
+    References
+    ----------
+    Elias (1974), "Efficient storage and retrieval by content and address of static files".
+    """
+    low = _low_bits(len(values), below)
+    highs = np.zeros(len(values) + ((below - 1) >> low), np.uint8)
+    highs[(values >> low) + np.arange(len(values))] = 1
+    return pack_bits(values & ((1 << low) - 1), low) + np.packbits(highs, bitorder="little").tobytes()
+
+
+def unpack_rising(value: bytes, at: int, count: int, below: int) -> tuple[npt.NDArray[np.int64], int]:
+    """Return what `pack_rising` stored at a byte of `value`, and where it ends.
+
+    Raises
+    ------
+    ValueError
+        If `value` ends before, or these are not `count` numbers.
+    """
+    low = _low_bits(count, below)
+    bits, end = _read_bits(value, at + (count * low + 7) // 8, count + ((below - 1) >> low))
+    ones = np.flatnonzero(bits)
+    if len(ones) != count:
+        raise ValueError(f"a column has {len(ones)} numbers instead of {count}")
+    lows, _ = unpack_bits(value, at, count, low)
+    return (ones - np.arange(count) << low) + lows, end
+
+
+def width_of(values: Integers) -> int:
+    """Return the bits that the greatest of some numbers needs."""
+    return int(values.max(initial=0)).bit_length()
+
+
+def _low_bits(count: int, below: int) -> int:
+    return max((below // max(count, 1)).bit_length() - 1, 0)
+
+
+def _read_bits(value: bytes, at: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
+    end = at + (count + 7) // 8
+    if count < 0 or end > len(value):
+        raise ValueError(f"{len(value)} bytes, {end} expected at least")
+    packed = np.frombuffer(value, np.uint8, end - at, at)
+    return np.unpackbits(packed, count=count, bitorder="little").astype(np.int64), end
