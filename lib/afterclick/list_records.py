@@ -69,6 +69,9 @@ class ItemNames:
         return {item_id: row for row, item_id in enumerate(self.ids)}
 
 
+NO_NAMES = ItemNames(())
+
+
 class _Unnumbered(msgspec.Struct, array_like=True):
     """What of a list has no number: texts are numbered after the known ones of their column."""
 
@@ -100,7 +103,7 @@ def pack_list(top: TopList, names: ItemNames) -> bytes:
 
 
 def unpack_list(value: bytes, version: str, names: ItemNames) -> TopList:
-    """Return the list of a record.
+    """Return the list of a record, or of what was stored before there were records: MessagePack of `TopList`.
 
     Parameters
     ----------
@@ -113,10 +116,11 @@ def unpack_list(value: bytes, version: str, names: ItemNames) -> TopList:
         If the record is not one of ours.
     """
     try:
-        return _unpack(value, version, names)
+        is_ours = value.startswith(MAGIC)
+        return _unpack(value, version, names) if is_ours else msgspec.msgpack.decode(value, type=TopList)
     except (ValueError, LookupError, OverflowError, struct.error, msgspec.DecodeError) as error:
-        told = f"a list of {len(value)} bytes that begins with {value[:4]!r} is none of version {version}: {error}"
-        message = f"{told}. An earlier version or another program wrote it; run `afterclick rebuild-cache`"
+        told = f"a list of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r} and items of {version}: {error}"
+        message = f"{told}. Another program uses the prefix, or the cache is damaged: run `afterclick rebuild-cache`"
         raise StoreUnavailableError(message) from error
 
 
@@ -131,9 +135,7 @@ def unpack_names(value: bytes) -> ItemNames:
 
 
 def _unpack(value: bytes, version: str, names: ItemNames) -> TopList:
-    magic, best, step, later_best, later_step = _HEADER.unpack_from(value)
-    if magic != MAGIC:
-        raise ValueError(f"expected {MAGIC!r}")
+    _, best, step, later_best, later_step = _HEADER.unpack_from(value)
     numbers, at = unpack_numbers(value, _HEADER.size, 9)
     source, row_width, reason_width, count, later_count, fresh_ms, generated_ms, later_after_ms, end = numbers
     levels, at = unpack_rising(value, at, count + later_count, 2 * LEVELS)

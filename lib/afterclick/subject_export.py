@@ -11,8 +11,10 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import delta_tables, redis_store
 from afterclick.connectors.delta_erasure import personal_tables, rows_of
 from afterclick.connectors.redis_erasure import RedisEraser
+from afterclick.connectors.redis_store import RedisStore
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
 from afterclick.connectors.subject_tables import CONSENTS, IDENTIFIERS
+from afterclick.errors import StoreUnavailableError
 from afterclick.list_records import unpack_list
 from afterclick.pseudonyms import RawId
 from afterclick.settings import Settings
@@ -52,7 +54,13 @@ def _cached(settings: Settings, subject_ids: list[str]) -> Iterator[dict[str, An
     for key, value in RedisEraser(settings.redis).values_of(subject_ids).items():
         if key.startswith(f"{prefix}r:"):
             version = key.removeprefix(f"{prefix}r:").split(":")[0]
-            record = msgspec.to_builtins(unpack_list(value, version, store.read_items(version)))
-            yield {"store": "redis", "key": key, "record": record}
+            yield {"store": "redis", "key": key, "record": _list_record(store, version, value)}
         elif not key.startswith(f"{prefix}h:"):
             yield {"store": "redis", "key": key, "record": msgspec.msgpack.decode(value)}
+
+
+def _list_record(store: RedisStore, version: str, value: bytes) -> Any:
+    try:
+        return msgspec.to_builtins(unpack_list(value, version, store.read_items(version)))
+    except StoreUnavailableError as error:  # of a version that is gone: nobody can read it any more
+        return {"unreadable": str(error)}

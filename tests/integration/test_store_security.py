@@ -197,6 +197,7 @@ def test_redis_users_may_do_their_work_and_no_more(guarded: int, settings: Setti
     update_lists(pa.table(columns), recommender, streams, length=9, fence=Fence(1, 1), now_ms=9)
     histories = streams.read_histories(["ada"])
     later = Recommender(make_model(items=9, version="v2"), settings.recommendations)
+    streams.write_items("v2", later.item_ids, expires=True)
     assert VersionPointer(streams).write_fresh(["ada"], histories, later.lists(histories, 9)) == 1
     assert VersionPointer(streams).behind("v2", 9) == []
     VersionPointer(streams).drop_lists("v2")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pytest
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.redis_store import Fence, RedisStore, list_key
+from afterclick.connectors.redis_store import Fence, RedisStore, items_key, list_key
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.version_pointer import VersionPointer, Versions
 from afterclick.consent_rules import Claim
@@ -67,7 +67,9 @@ def rows(person: str, item: str, at_ms: int) -> pa.Table:
 
 
 def warm(live: Settings, version: str, *people: tuple[str, str, int]) -> None:
-    VersionPointer(redis_store.connect(live.redis)).announce(version)
+    opened = redis_store.connect(live.redis)
+    VersionPointer(opened).announce(version)
+    opened.write_items(version, read_recommender(live, version).item_ids, expires=True)
     for person in people:
         update_here(rows(*person), settings=live, version=version)
 
@@ -169,12 +171,15 @@ def test_the_version_before_expires_and_the_one_before_that_is_deleted(live: Set
     prefix = live.redis.prefix
     assert store.client.exists(list_key(prefix, "v1", "ada"))
     assert 0 < store.client.ttl(f"{prefix}previous") <= live.promotion.rollback_hours * 3600
+    assert store.client.ttl(items_key(prefix, "v1")) > 0
+    assert store.client.ttl(items_key(prefix, "v2")) == -1
 
     warm(live, "v3", ("ada", "item-1", 10))
     serve(live, store, "v3")
 
     kept = {version: bool(store.client.exists(list_key(prefix, version, "ada"))) for version in ("v1", "v2", "v3")}
     assert kept == {"v1": False, "v2": True, "v3": True}
+    assert {version: bool(store.client.exists(items_key(prefix, version))) for version in kept} == kept
 
 
 def test_catch_up_leaves_a_list_alone_whose_history_changed_meanwhile(live: Settings, store: RedisStore) -> None:

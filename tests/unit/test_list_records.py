@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from afterclick.errors import StoreUnavailableError
 from afterclick.list_records import (
     LEVELS,
+    NO_NAMES,
     REASONS,
     ItemNames,
     ListedItem,
@@ -112,18 +113,25 @@ def test_a_list_that_was_changed_is_refused_or_another_list(top: TopList, place:
         assert unpack_list(bytes(value), "v", NAMES).model_version == "v"
 
 
-def test_what_an_earlier_version_wrote_is_refused() -> None:
-    top = TopList("v", "fold_in", 5, 6, [ListedItem("item-7", 0.5, "again")])
-
-    with pytest.raises(StoreUnavailableError, match="An earlier version"):
-        unpack_list(msgspec.msgpack.encode(top), "v", NAMES)
+ONE = TopList("v", "fold_in", 5, 6, [ListedItem("item-7", 0.5, "again")])
 
 
-def test_a_list_of_a_version_with_more_items_is_refused() -> None:
-    value = pack_list(TopList("v", "fold_in", 5, 6, [ListedItem("item-7", 0.5, "again")]), NAMES)
+def test_what_an_earlier_version_wrote_is_read_without_because_and_share() -> None:
+    fields = msgspec.to_builtins(ONE)
+    fields["items"][0] |= {"because": "item-8", "share": 0.5}
 
-    with pytest.raises(StoreUnavailableError, match="none of version v"):
-        unpack_list(value, "v", ItemNames(["mug"]))
+    assert unpack_list(msgspec.msgpack.encode(fields), "v", NO_NAMES) == ONE
+
+
+@pytest.mark.parametrize("value", [b"", b"L", b"L1", b"something else", msgspec.msgpack.encode({"top": 1})], ids=repr)
+def test_what_another_program_wrote_is_refused(value: bytes) -> None:
+    with pytest.raises(StoreUnavailableError, match="Another program"):
+        unpack_list(value, "v", NAMES)
+
+
+def test_a_list_of_a_version_whose_items_are_not_known_is_refused() -> None:
+    with pytest.raises(StoreUnavailableError, match=r"items of v: .*rebuild-cache"):
+        unpack_list(pack_list(ONE, NAMES), "v", NO_NAMES)
 
 
 def test_names_are_read_as_written() -> None:

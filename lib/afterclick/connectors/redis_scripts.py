@@ -45,8 +45,8 @@ redis.call('SREM', KEYS[3], ARGV[4])
 return 1
 """
 # KEYS: model, next, previous, behind, warmed. ARGV: version, seconds to keep the previous one, 1 = though people are
-# behind, prefix of item ids, which expire with the previous version. Returns status (1 switched, 0 people are behind,
-# -1 another version is announced) and the version now obsolete.
+# behind, prefix of item ids, list TTL: the item ids of the previous version expire with its lists. Returns status
+# (1 switched, 0 people are behind, -1 another version is announced) and the version now obsolete.
 SWITCH = """
 local served = redis.call('GET', KEYS[1])
 if served == ARGV[1] then
@@ -60,7 +60,7 @@ redis.call('SET', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[5])
 if served then
   redis.call('SET', KEYS[3], served, 'EX', ARGV[2])
-  redis.call('EXPIRE', ARGV[4] .. served, ARGV[2])
+  redis.call('EXPIRE', ARGV[4] .. served, ARGV[5])
 end
 return {1, obsolete}
 """

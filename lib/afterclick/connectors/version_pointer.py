@@ -119,7 +119,7 @@ class VersionPointer:
         """
         pointers = [self._key("model"), self._key("next"), self._key("previous")]
         keys = [*pointers, *map(self._of(version), ("behind", "warmed"))]
-        arguments = version, keep_seconds, int(though_behind), items_key(self._prefix, "")
+        arguments = version, keep_seconds, int(though_behind), items_key(self._prefix, ""), self._list_ttl
         with translated():
             answer: Any = self._client.eval(SWITCH, 5, *keys, *arguments)
         status, other = answer[0], answer[1].decode() or None

@@ -27,7 +27,7 @@ from afterclick.connectors.redis_store import (
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import withdrawn_key
 from afterclick.errors import AfterclickError, ModelNotFoundError, StoreUnavailableError
-from afterclick.list_records import ItemNames, TopList, unpack_list, unpack_names
+from afterclick.list_records import NO_NAMES, ItemNames, TopList, unpack_list, unpack_names
 from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
@@ -147,10 +147,10 @@ class ListReader:
     def _unpacked(self, version: str, value: bytes | None) -> TopList | None:
         """Return a stored list; none where it cannot be read, so that the popular one is shown until it is made anew."""
         try:
-            return unpack_list(value, version, self._names[version]) if value else None
-        except (KeyError, StoreUnavailableError) as error:
+            return unpack_list(value, version, self._names.get(version, NO_NAMES)) if value else None
+        except StoreUnavailableError as error:
             if self._unreadable != version:
-                logger.warning("lists of version %s cannot be read, rebuild the cache: %r", version, error)
+                logger.warning("lists of version %s cannot be read: %s", version, error)
             self._unreadable = version
             return None
 
