@@ -50,8 +50,9 @@ def pack_bits(values: Integers, width: int) -> bytes:
     width
         At most 63; none for a column of zeros.
     """
-    bits = (values[:, None] >> np.arange(width)) & 1
-    return np.packbits(bits.astype(np.uint8), bitorder="little").tobytes()
+    whole = values.astype("<i8").view(np.uint8).reshape(-1, 8)
+    bits = np.unpackbits(whole, axis=1, count=width, bitorder="little")
+    return np.packbits(bits, bitorder="little").tobytes()
 
 
 def unpack_bits(value: bytes, at: int, count: int, width: int) -> tuple[npt.NDArray[np.int64], int]:
@@ -69,7 +70,9 @@ def unpack_bits(value: bytes, at: int, count: int, width: int) -> tuple[npt.NDAr
     if not 0 <= width <= _WIDEST:
         raise ValueError(f"numbers of {width} bits in {len(value)} bytes")
     bits, end = _read_bits(value, at, count * width)
-    return bits.reshape(count, width) @ (1 << np.arange(width)), end
+    whole = np.zeros((count, 64), np.uint8)
+    whole[:, :width] = bits.reshape(count, width)
+    return np.packbits(whole, axis=1, bitorder="little").view("<i8").ravel(), end
 
 
 def pack_rising(values: Integers, below: int) -> bytes:
@@ -120,9 +123,9 @@ def _low_bits(count: int, below: int) -> int:
     return max((below // max(count, 1)).bit_length() - 1, 0)
 
 
-def _read_bits(value: bytes, at: int, count: int) -> tuple[npt.NDArray[np.int64], int]:
+def _read_bits(value: bytes, at: int, count: int) -> tuple[npt.NDArray[np.uint8], int]:
     end = at + (count + 7) // 8
     if count < 0 or end > len(value):
         raise ValueError(f"{len(value)} bytes, {end} expected at least")
     packed = np.frombuffer(value, np.uint8, end - at, at)
-    return np.unpackbits(packed, count=count, bitorder="little").astype(np.int64), end
+    return np.unpackbits(packed, count=count, bitorder="little"), end

@@ -13,7 +13,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.bit_columns import pack_bits, pack_numbers, pack_rising, unpack_bits, unpack_numbers, unpack_rising
+from afterclick.bit_columns import (
+    pack_bits,
+    pack_numbers,
+    pack_rising,
+    unpack_bits,
+    unpack_numbers,
+    unpack_rising,
+    width_of,
+)
 from afterclick.errors import StoreUnavailableError
 
 REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
@@ -90,15 +98,14 @@ def pack_list(top: TopList, names: ItemNames) -> bytes:
     later = top.later or []
     places, more = top.items + later, _Unnumbered(top.trigger)
     source = _numbers([top.source], _SOURCES, more.texts)[0]
-    rows = _numbers([place.item_id for place in places], names.row_of, more.texts)
-    reasons = _numbers([place.reason for place in places], _REASONS, more.texts)
-    widths = max(rows, default=0).bit_length(), max(reasons, default=0).bit_length()
-    column = np.array([row | reason << widths[0] for row, reason in zip(rows, reasons, strict=True)], np.int64)
+    rows = np.array(_numbers([place.item_id for place in places], names.row_of, more.texts), np.int64)
+    reasons = np.array(_numbers([place.reason for place in places], _REASONS, more.texts), np.int64)
+    widths = width_of(rows), width_of(reasons)
     scales, levels = _levels(top.items, later)
     fresh_ms, end = top.fresh_as_of_ms, msgspec.msgpack.encode(more) if more.trigger is not None or more.texts else b""
     times = fresh_ms, top.generated_at_ms - fresh_ms, top.later_after_ms - fresh_ms
     begin = pack_numbers((source, *widths, len(top.items), len(later), *times, len(end)))
-    columns = pack_rising(levels, 2 * LEVELS) + pack_bits(column, sum(widths))
+    columns = pack_rising(levels, 2 * LEVELS) + pack_bits(rows | reasons << widths[0], sum(widths))
     return _HEADER.pack(MAGIC, *scales) + begin + columns + end
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import partial
 
+import msgspec
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -60,6 +61,51 @@ def test_known_person_gets_a_personal_list(client: TestClient) -> None:
     assert [item["rank"] for item in answer["items"]] == [1, 2, 3, 4, 5]
     assert {item["because"] for item in answer["items"]} == {"item-3"}
     assert [item["carried_by"] for item in answer["items"]] == [[{"item_id": "item-3", "share": 1.0}]] * 5
+
+
+def test_without_explain_no_past_item_is_named(client: TestClient) -> None:
+    answer = client.get("/v1/recommendations/ada", params={"n": 5}).json()
+
+    told = [(item["because"], item["share"], item["carried_by"]) for item in answer["items"]]
+    assert told == [(None, None, None)] * 5
+
+
+def test_the_person_view_says_what_is_behind_each_place(live: Settings) -> None:
+    warmed(live)
+    with TestClient(create_app(live), base_url="http://127.0.0.1", client=("127.0.0.1", 5)) as opened:
+        page = opened.get("/status/person", params={"user_id": "ada"}).text
+
+    assert "<td>because_you_interacted</td><td>item-3</td><td>100 %</td>" in page
+
+
+@pytest.mark.parametrize("stored", [b"something else", b"L1" + bytes(40)], ids=["foreign", "damaged"])
+def test_a_list_that_cannot_be_read_counts_as_none_and_the_past_is_still_known(live: Settings, stored: bytes) -> None:
+    warmed(live)
+    client = redis_store.connect(live.redis).client
+    (key,) = client.keys(f"{live.redis.prefix}r:v1:*")
+    client.set(key, stored)
+
+    with TestClient(create_app(live)) as opened:
+        answer = opened.get("/v1/recommendations/ada", params={"n": 29, "exclude_seen": "true"}).json()
+
+    assert (answer["source"], answer["relaxed"], len(answer["items"])) == ("popular", [], 29)
+    assert "item-3" not in {item["item_id"] for item in answer["items"]}
+
+
+def test_a_list_that_an_earlier_version_stored_is_shown(live: Settings) -> None:
+    warmed(live)
+    store = redis_store.connect(live.redis)
+    (key,) = store.client.keys(f"{live.redis.prefix}r:v1:*")
+    subject = key.decode().rsplit(":", 1)[-1]
+    before = store.read_list(subject)[1]
+    store.client.set(key, msgspec.msgpack.encode(before))
+    store.client.delete(redis_store.items_key(live.redis.prefix, "v1"))
+
+    with TestClient(create_app(live)) as opened:
+        answer = opened.get("/v1/recommendations/ada", params={"n": 5}).json()
+
+    assert before
+    assert [item["item_id"] for item in answer["items"]] == [item.item_id for item in before.items[:5]]
 
 
 def test_a_person_whose_visit_is_over_gets_the_list_for_the_next_one(live: Settings) -> None:

@@ -112,6 +112,7 @@ def test_withdrawal_holds_while_another_version_is_being_warmed(installed: Setti
     store, recommender = redis_store.connect(installed.redis), read_recommender(installed, "v2")
     pointer, ada = VersionPointer(store), people["ada"].subject_id
     pointer.announce("v2")
+    store.write_items("v2", recommender.item_ids, expires=True)
     list_of(installed, people, ("item-2",))
     histories = store.read_histories([ada])
     assert set(pointer.behind("v2", 9)) == {person.subject_id for person in people.values()}
