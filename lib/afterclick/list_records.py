@@ -163,7 +163,7 @@ def _unpack(value: bytes, version: str, names: ItemNames) -> TopList:
 def _numbers(texts: list[str], known: Mapping[str, int], others: list[str]) -> list[int]:
     """Return the number of each text; those that have none are added to `others` and numbered after all that have."""
     try:
-        return [known[text] for text in texts]
+        return list(map(known.__getitem__, texts))
     except KeyError:
         others.extend(dict.fromkeys(text for text in texts if text not in known and text not in others))
         return [known[text] if text in known else len(known) + others.index(text) for text in texts]

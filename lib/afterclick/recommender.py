@@ -27,6 +27,7 @@ from afterclick.setting_sections import RecommendationSettings
 from afterclick.source_rules import SourceRules
 
 _ALONE = Mixture(single_source_blend("fold_in"), SourceRules(math.inf))
+_REASONS = np.array(REASONS, object)
 _FOLD_IN_ALONE = Mixtures(_ALONE, _ALONE)
 
 
@@ -54,6 +55,10 @@ class Recommender:
     def item_ids(self) -> list[str]:
         """Return the item ids as plain strings."""
         return [str(item_id) for item_id in self.model.item_ids]
+
+    @cached_property
+    def _names(self) -> npt.NDArray[np.object_]:
+        return np.array(self.item_ids, object)
 
     @cached_property
     def _model_basis(self) -> ModelBasis:
@@ -139,9 +144,8 @@ class Recommender:
     def _places(self, scored: Scored, best: Places) -> list[list[ListedItem]]:
         """Return everybody's best items, each with the reason that its score is mostly made of."""
         scores = scored.scores[best.people, best.items].round(6)
-        columns = (column.tolist() for column in (best.items, scores, main_sources(scored, best)))
-        ids = self.item_ids
-        places = [ListedItem(ids[row], score, REASONS[source]) for row, score, source in zip(*columns, strict=True)]
+        columns = self._names[best.items], scores, _REASONS[main_sources(scored, best)]
+        places = list(map(ListedItem, *(column.tolist() for column in columns)))
         cuts = np.searchsorted(best.people, np.arange(len(scored.scores) + 1)).tolist()
         return [places[begin:end] for begin, end in pairwise(cuts)]
 

@@ -95,10 +95,10 @@ def test_a_list_that_cannot_be_read_counts_as_none_and_the_past_is_still_known(l
 def test_a_list_that_an_earlier_version_stored_is_shown(live: Settings) -> None:
     warmed(live)
     store = redis_store.connect(live.redis)
-    (key,) = store.client.keys(f"{live.redis.prefix}r:v1:*")
-    subject = key.decode().rsplit(":", 1)[-1]
-    before = store.read_list(subject)[1]
-    store.client.set(key, msgspec.msgpack.encode(before))
+    ada = open_subject_store(live).admit([Claim(ADA, {"personalisation": True}, 1)])[0]
+    assert ada is not None
+    before = store.read_list(ada.subject_id)[1]
+    store.client.set(redis_store.list_key(live.redis.prefix, "v1", ada.subject_id), msgspec.msgpack.encode(before))
     store.client.delete(redis_store.items_key(live.redis.prefix, "v1"))
 
     with TestClient(create_app(live)) as opened:
