@@ -143,8 +143,8 @@ def test_the_scheduler_runs_the_night_by_its_clock_to_a_served_champion(
 def test_upkeep_and_parity_run_in_a_real_airflow(spark: SparkSession, live: Settings, tmp_path: Path) -> None:
     variables = prepare_shop(spark, live, tmp_path / "airflow")
     client = model_registry.open_registry(live)
-    for version in ("old", "new"):
-        model = make_model(items=40, version=version, trained_at="2026-11-03T00:00:00+00:00")
+    for seed, version in enumerate(("old", "new")):
+        model = make_model(items=40, seed=seed, version=version, trained_at="2026-11-03T00:00:00+00:00")
         model_registry.register_model(client, live, model, parameters={}, metrics={})
     model_registry.set_alias(client, live, model_registry.CHAMPION, "old")
 

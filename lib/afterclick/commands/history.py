@@ -73,6 +73,7 @@ def replay(  # noqa: PLR0917 - typer's options
     """
     import httpx
 
+    from afterclick.errors import StoreUnavailableError
     from afterclick.local.sender import SendCounts, send
     from afterclick.recorded_logs import read_log, read_mapping
     from afterclick.settings import load_settings
@@ -91,7 +92,13 @@ def replay(  # noqa: PLR0917 - typer's options
                 await send(messages, client, key, rate=0, counts=counts)
 
     with Console(stderr=True).status(f"replaying {len(log):,} lines to {base}"):
-        asyncio.run(post())
+        try:
+            asyncio.run(post())
+        except ExceptionGroup as group:
+            if group.subgroup(httpx.TransportError) is None:
+                raise
+            told = f"no collector answers at {base}: start it by `afterclick collector`, or name another by --collector"
+            raise StoreUnavailableError(f"{told}. {len(counts.acked):,} of {len(log):,} lines were accepted") from None
     figures = {
         "lines": len(log),
         "acked": len(counts.acked),
