@@ -171,7 +171,7 @@ def test_trainings_of_one_date_that_overlap_or_come_late_leave_one_version(
     told = [process.communicate(timeout=1200)[1] for process in both]
     late = subprocess.run(command, env=variables, check=False, timeout=1200).returncode  # noqa: S603
 
-    assert ([process.returncode for process in both], late) == ([0, 0], 0), told
+    assert ([process.returncode for process in both], late) == ([0, 0], 0), "\n\n".join(text[-3000:] for text in told)
     assert sum("model trained" in text for text in told) == 2, "they did not overlap: nothing was shown"
     versions = model_registry.list_versions(model_registry.open_registry(live), live)
     assert [row["date"] for row in versions] == ["2026-11-23"]

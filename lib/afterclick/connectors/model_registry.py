@@ -70,7 +70,8 @@ def register_model(
             client.log_artifacts(run.info.run_id, str(Path(scratch) / PYFUNC), PYFUNC)
         client.set_terminated(run.info.run_id)
         if not client.search_registered_models(f"name = '{settings.model.name}'"):
-            client.create_registered_model(settings.model.name)
+            with unless_there():
+                client.create_registered_model(settings.model.name)
         source = f"{run.info.artifact_uri}/{ARTIFACTS}"
         registered = client.create_model_version(settings.model.name, source, run_id=run.info.run_id, tags=tags)
     logger.info("model registered version=%s registry_version=%s", model.version, registered.version)
@@ -241,8 +242,20 @@ def _all_versions(client: MlflowClient, settings: Settings) -> Sequence[ModelVer
 
 def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
     """Return an experiment's id; it is made when it is missing."""
-    found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name, settings.model.artifact_root))
+    if client.get_experiment_by_name(name) is None:
+        with unless_there():
+            client.create_experiment(name, settings.model.artifact_root)
+    return str(client.get_experiment_by_name(name).experiment_id)
+
+
+@contextmanager
+def unless_there() -> Iterator[None]:
+    """Take it that another run has just made what we were about to make."""
+    try:
+        yield
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
 
 
 @contextmanager
