@@ -9,6 +9,7 @@ import pytest
 from mlflow.exceptions import MlflowException
 
 from afterclick.connectors import model_registry
+from afterclick.connectors.mlflow_calls import unless_there
 from afterclick.errors import ModelNotFoundError
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
@@ -50,10 +51,10 @@ def test_two_first_trainings_at_once_both_register(settings: Settings) -> None:
 def test_what_another_run_has_made_meanwhile_is_taken_as_it_is(settings: Settings) -> None:
     client = model_registry.open_registry(settings)
     for _ in range(2):
-        with model_registry.unless_there():
+        with unless_there():
             client.create_registered_model("shop")
 
-    with pytest.raises(MlflowException, match="Missing value"), model_registry.unless_there():
+    with pytest.raises(MlflowException, match="Missing value"), unless_there():
         client.create_registered_model("")
 
 

@@ -74,7 +74,7 @@ def replay(  # noqa: PLR0917 - typer's options
     import httpx
 
     from afterclick.errors import StoreUnavailableError
-    from afterclick.local.sender import SendCounts, send
+    from afterclick.local.sender import LIMITS, SendCounts, send
     from afterclick.recorded_logs import read_log, read_mapping
     from afterclick.settings import load_settings
 
@@ -86,7 +86,7 @@ def replay(  # noqa: PLR0917 - typer's options
     counts = SendCounts()
 
     async def post() -> None:
-        async with httpx.AsyncClient(base_url=base, timeout=30.0) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=30.0, limits=LIMITS) as client:
             for messages, wait in paced(segment_messages(log, rules.purposes), speed):
                 await asyncio.sleep(wait)
                 await send(messages, client, key, rate=0, counts=counts)

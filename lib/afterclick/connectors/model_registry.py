@@ -8,16 +8,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
-from afterclick.errors import ModelNotFoundError, StoreUnavailableError
+from afterclick.connectors.mlflow_calls import answering, experiment_id, unless_there
+from afterclick.errors import ModelNotFoundError
 from afterclick.models import Model, save_model
 from afterclick.pyfunc import save_pyfunc
 from afterclick.served_model import model_folder
@@ -238,33 +237,3 @@ def fetch_artifacts(client: MlflowClient, registered: ModelVersion, into: Path, 
 def _all_versions(client: MlflowClient, settings: Settings) -> Sequence[ModelVersion]:
     with answering():
         return list(client.search_model_versions(f"name = '{settings.model.name}'"))
-
-
-def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
-    """Return an experiment's id; it is made when it is missing."""
-    if client.get_experiment_by_name(name) is None:
-        with unless_there():
-            client.create_experiment(name, settings.model.artifact_root)
-    return str(client.get_experiment_by_name(name).experiment_id)
-
-
-@contextmanager
-def unless_there() -> Iterator[None]:
-    """Take it that another run has just made what we were about to make."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn MLflow's errors into ours."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise ModelNotFoundError(f"the registry has no such thing: {error.message}") from error
-        message = f"MLflow does not answer as it should: {error.message}. What is served stays as it is."
-        raise StoreUnavailableError(message) from error
