@@ -113,7 +113,7 @@ class WatchedStack:
     def fault(self, *alerts: str, seconds: float = 240.0) -> Iterator[Callable[[], None]]:
         """Give what waits until all `alerts` fire; on leaving wait until none of them does."""
         wanted = {f"Afterclick{alert}" for alert in alerts}
-        assert not wanted & self.firing(), "they fire before their fault"
+        wait_until(lambda: not wanted & self.firing(), seconds, lambda: f"{wanted & self.firing()} before their fault")
 
         def wait() -> None:
             caught: set[str] = set()

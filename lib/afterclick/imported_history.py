@@ -27,7 +27,7 @@ def admit_subjects(log: pa.Table, store: SubjectStore, purposes: Sequence[str]) 
         What the people allowed as of their last line; a decision of their own that the store knows goes first.
     """
     encoded = pc.dictionary_encode(log["subject_id"].combine_chunks())
-    times = pc.cast(pc.cast(log["event_at"], pa.timestamp("ms", "UTC")), pa.int64())
+    times = pc.cast(pc.cast(log["event_at"], pa.timestamp("ms", "UTC"), safe=False), pa.int64())
     last = pa.table({"who": encoded.indices, "at": times}).group_by("who").aggregate([("at", "max")])
     last_ms = dict(zip(last["who"].to_pylist(), last["at_max"].to_pylist(), strict=True))
     granted = dict.fromkeys(purposes, True)

@@ -277,6 +277,8 @@ class HttpSettings(Section):
     """Longest time from the first byte of a request to the end of its headers."""
     max_connections: int = Field(default=2_000, ge=1)
     """Open connections; further ones are answered 503."""
+    keep_alive_seconds: int = Field(default=5, ge=1)
+    """A connection is closed after so long without a request; behind a load balancer more than its own idle time."""
 
     @property
     def base_url(self) -> str:

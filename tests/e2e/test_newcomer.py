@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -109,8 +110,10 @@ def list_after_own_trigger(me: Newcomer) -> None:
     for _ in range(2):
         track(me, "bob", product_id="item-4")
 
+    others = cycle(f"clock-{number}" for number in range(8))
+
     def fired() -> bool:
-        track(me, "clock", product_id="item-1")  # triggers wait for traffic
+        track(me, next(others), product_id="item-1")  # each shard waits for traffic on bob's partition
         return me.api("/v1/recommendations/bob").get("trigger") == "really wants it"
 
     wait_for("the trigger in bob's list", fired, seconds=240)

@@ -14,12 +14,16 @@ from afterclick.local.draining import wait_until_drained
 from afterclick.settings import Settings
 
 SESSIONS = ["build_sessions"]
+WATERMARKS = ("batchWatermarkMs", "nextBatchWatermarkMs")
 
 
-def commit(settings: Settings, query: str, batch_id: int, offsets: dict[int, int]) -> None:
-    """Write what Spark writes when a batch is done."""
+def commit(
+    settings: Settings, query: str, batch_id: int, offsets: dict[int, int], *, watermark_ms: tuple[int, int] = (0, 0)
+) -> None:
+    """Write what Spark writes when a batch is done, with the watermark before and after it."""
     source = json.dumps({settings.kafka.events_topic: {str(number): offset for number, offset in offsets.items()}})
-    for folder, text in (("offsets", f"v1\n{{}}\n{source}"), ("commits", "v1\n{}")):
+    before, after = (json.dumps({name: ms}) for name, ms in zip(WATERMARKS, watermark_ms, strict=True))
+    for folder, text in (("offsets", f"v1\n{before}\n{source}"), ("commits", f"v1\n{after}")):
         file = Path(settings.storage.checkpoints) / query / folder / str(batch_id)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text, encoding="utf-8")
@@ -42,22 +46,22 @@ def test_one_message_short_is_not_drained(live: Settings, end: dict[int, int]) -
         await asyncio.sleep(1)
         early = waiting.done()
         commit(live, "build_sessions", 1, end)
-        await asyncio.sleep(0.5)  # the wait sees batch 1 as the last with messages
-        commit(live, "build_sessions", 2, end)
-        await waiting
+        await asyncio.wait_for(waiting, 2)
         return early
 
     assert not asyncio.run(finish_later())
 
 
-def test_drained_waits_for_the_batch_that_closes_sessions(live: Settings, end: dict[int, int]) -> None:
-    commit(live, "build_sessions", 0, end)
+def test_a_watermark_that_the_last_messages_moved_waits_for_the_batch_that_closes_sessions(
+    live: Settings, end: dict[int, int]
+) -> None:
+    commit(live, "build_sessions", 0, end, watermark_ms=(0, 60_000))
 
     async def waited() -> bool:
         waiting = asyncio.create_task(wait_until_drained(live, [], SESSIONS))
         await asyncio.sleep(1)
         early = waiting.done()
-        commit(live, "build_sessions", 1, end)
+        commit(live, "build_sessions", 1, end, watermark_ms=(60_000, 60_000))
         await asyncio.wait_for(waiting, 2)
         return early
 

@@ -27,7 +27,6 @@ from afterclick.connectors.model_changes import list_changes
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.version_pointer import VersionPointer, Versions
-from afterclick.consent_rules import Claim
 from afterclick.errors import IncompatibleModelError
 from afterclick.list_updates import update_here
 from afterclick.local import services
@@ -85,8 +84,11 @@ def test_a_night_killed_at_every_step_ends_in_one_version_and_no_client_notices(
     spark: SparkSession, live: Settings
 ) -> None:
     """CP15 half-way through the factors, CP16 while warming, CP14 between alias and pointer; each is run again."""
-    names, subjects = admitted(live)
-    import_log(spark, live, history(subjects), digest="night", purposes=["analytics", "personalisation"])
+    everybody = [f"person-{number}" for number in range(PEOPLE)]
+    import_log(spark, live, history(everybody), digest="night", purposes=["analytics", "personalisation"])
+    names = everybody[:ASKING]
+    acting = open_subject_store(live).find(RawId("user", names[0]))
+    assert acting
     client = model_registry.open_registry(live)
     serve_old(spark, live)
     store = redis_store.connect(live.redis)
@@ -106,7 +108,7 @@ def test_a_night_killed_at_every_step_ends_in_one_version_and_no_client_notices(
 
         assert run(live, "CP16", "jobs.warm_cache", "--no-switch", "--date", DATE) == -signal.SIGKILL
         killed_after = pointer.warmed_parts(version)
-        act(live, subjects[0])
+        act(live, acting.subject_id)
         assert pointer.versions() == Versions("old", version, None)
         assert run(live, "", "jobs.warm_cache", "--no-switch", "--date", DATE) == 0
 
@@ -124,11 +126,10 @@ def test_a_night_killed_at_every_step_ends_in_one_version_and_no_client_notices(
     assert pointer.versions() == Versions(version, None, "old")
     assert [row["served"] for row in list_changes(client, live)] == [version]
     assert len(model_registry.list_versions(client, live)) == 2
-    assert sum(1 for _ in store.client.scan_iter(f"{live.redis.prefix}r:{version}:*", count=1000)) == PEOPLE
-    top = store.read_list(subjects[0])[1]
+    assert len(set(store.client.scan_iter(f"{live.redis.prefix}r:{version}:*", count=1000))) == PEOPLE
+    top = store.read_list(acting.subject_id)[1]
     assert top
-    (expected,) = read_recommender(live, version).lists(store.read_histories(subjects[:1]), 0)
-    assert places(top) == places(expected)
+    assert places(top) == places(read_recommender(live, version).lists(store.read_histories([acting.subject_id]), 0)[0])
     during = [at for one in clients for at, _, _ in one.answers if switching_at <= at <= switched_at]
     rate = len(during) / (switched_at - switching_at)
     logger.info("answers=%d across_the_switch_per_second=%.0f", sum(len(one.answers) for one in clients), rate)
@@ -140,26 +141,18 @@ def test_a_night_killed_at_every_step_ends_in_one_version_and_no_client_notices(
     assert rate >= 100
 
 
-def admitted(live: Settings) -> tuple[list[str], list[str]]:
-    """Let some people into the subject store; return their names for the API, and everybody's pseudonym."""
-    names = [f"person-{number}" for number in range(ASKING)]
-    claims = [Claim(RawId("user", name), {"personalisation": True}, 1) for name in names]
-    known = [one.subject_id for one in open_subject_store(live).admit(claims) if one]
-    return names, known + [f"subject-{number}" for number in range(PEOPLE - ASKING)]
-
-
-def history(subjects: list[str]) -> pa.Table:
+def history(people: list[str]) -> pa.Table:
     """Everybody buys four things of one half of what the old and the new model know."""
     draw = np.random.default_rng(1)
     begun = datetime(2026, 11, 1, tzinfo=UTC)
     known = BOTH + ONLY_NEW
-    kind = np.repeat(np.arange(len(subjects)) % 2, 4)
+    kind = np.repeat(np.arange(len(people)) % 2, 4)
     columns: dict[str, Any] = {
-        "subject_id": np.repeat(subjects, 4).tolist(),
+        "subject_id": np.repeat(people, 4).tolist(),
         "item_id": [known[2 * i + k] for k, i in zip(kind, draw.integers(20, size=len(kind)), strict=True)],
         "event_type": ["purchase"] * len(kind),
     }
-    times = [begun + timedelta(hours=int(hour)) for hour in np.tile(np.arange(4), len(subjects))]
+    times = [begun + timedelta(hours=int(hour)) for hour in np.tile(np.arange(4), len(people))]
     return pa.table({**columns, "event_at": pa.array(times, pa.timestamp("us", "UTC"))})
 
 

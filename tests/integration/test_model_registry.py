@@ -1,11 +1,15 @@
 """MLflow for real (SQLite): register, alias, list, fetch again on another machine."""
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from mlflow.exceptions import MlflowException
 
 from afterclick.connectors import model_registry
+from afterclick.connectors.mlflow_calls import unless_there
 from afterclick.errors import ModelNotFoundError
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
@@ -27,6 +31,31 @@ def test_registry_keeps_versions_and_the_champion(settings: Settings) -> None:
     listed = model_registry.list_versions(client, settings)
     assert [(row["version"], row["aliases"]) for row in listed] == [("two", ["champion"]), ("one", [])]
     assert client.get_run(listed[0]["run_id"]).data.metrics == {"users": 3.0}
+
+
+def test_two_first_trainings_at_once_both_register(settings: Settings) -> None:
+    client = model_registry.open_registry(settings)
+    together = threading.Barrier(2)
+
+    def register(version: str) -> str:
+        together.wait()
+        model = make_model(version=version)
+        return str(model_registry.register_model(client, settings, model, parameters={}, metrics={}).version)
+
+    with ThreadPoolExecutor(2) as pool:
+        registered = set(pool.map(register, ("one", "two")))
+
+    assert registered == {"1", "2"}
+
+
+def test_what_another_run_has_made_meanwhile_is_taken_as_it_is(settings: Settings) -> None:
+    client = model_registry.open_registry(settings)
+    for _ in range(2):
+        with unless_there():
+            client.create_registered_model("shop")
+
+    with pytest.raises(MlflowException, match="Missing value"), unless_there():
+        client.create_registered_model("")
 
 
 def test_read_recommender_fetches_what_is_not_here(settings: Settings) -> None:

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from afterclick.cli import app
 from afterclick.commands.history import paced, segment_messages
+from afterclick.errors import StoreUnavailableError
 from afterclick.recorded_logs import read_log, read_mapping
 from conftest import installation_variables
 
@@ -57,6 +58,16 @@ def test_help_has_an_example(command: list[str]) -> None:
 
     assert answer.exit_code == 0
     assert "xample" in answer.output or not command
+
+
+def test_replay_without_a_collector_says_how_to_start_one(log: Path, tmp_path: Path) -> None:
+    environment = installation_variables(tmp_path)
+
+    answer = CliRunner().invoke(app, ["replay", str(log), "--collector", "http://127.0.0.1:9"], env=environment)
+
+    assert isinstance(answer.exception, StoreUnavailableError)
+    assert "no collector answers at http://127.0.0.1:9: start it by `afterclick collector`" in str(answer.exception)
+    assert "0 of 4 lines were accepted" in str(answer.exception)
 
 
 def test_sessionize_prints_one_json_object(log: Path, tmp_path: Path) -> None:

@@ -33,6 +33,14 @@ def test_admit_subjects_replaces_each_id_and_keeps_null(settings: Settings) -> N
     assert ada.allows("analytics")
 
 
+def test_admit_subjects_takes_times_finer_than_a_millisecond(settings: Settings) -> None:
+    table = log(event_at=[AT.replace(microsecond=195_220)])
+
+    replaced = admit_subjects(table, open_subject_store(settings), ["analytics"])["subject_id"].to_pylist()
+
+    assert None not in replaced
+
+
 def test_admit_subjects_leaves_out_who_withdrew_expressly(settings: Settings) -> None:
     store = open_subject_store(settings)
     store.admit([Claim(RawId("user", "ada"), {"analytics": False}, 1, "api")])

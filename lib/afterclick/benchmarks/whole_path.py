@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from afterclick.local import complete_journey, demo, services
-from afterclick.local.sender import Message, SendCounts, send
+from afterclick.local.sender import LIMITS, Message, SendCounts, send
 from afterclick.local.simulator import Basket
 from afterclick.settings import Settings
 
@@ -93,7 +93,7 @@ class Clients:
 async def open_clients(settings: Settings) -> AsyncIterator[Clients]:
     """Open connections to the collector and the API of the settings."""
     async with (
-        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=120.0) as to_collector,
-        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=60.0) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=120.0, limits=LIMITS) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=60.0, limits=LIMITS) as to_api,
     ):
         yield Clients(to_collector, to_api, settings.collector.write_keys[0].get_secret_value())

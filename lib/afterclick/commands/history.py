@@ -73,7 +73,8 @@ def replay(  # noqa: PLR0917 - typer's options
     """
     import httpx
 
-    from afterclick.local.sender import SendCounts, send
+    from afterclick.errors import StoreUnavailableError
+    from afterclick.local.sender import LIMITS, SendCounts, send
     from afterclick.recorded_logs import read_log, read_mapping
     from afterclick.settings import load_settings
 
@@ -85,13 +86,19 @@ def replay(  # noqa: PLR0917 - typer's options
     counts = SendCounts()
 
     async def post() -> None:
-        async with httpx.AsyncClient(base_url=base, timeout=30.0) as client:
+        async with httpx.AsyncClient(base_url=base, timeout=30.0, limits=LIMITS) as client:
             for messages, wait in paced(segment_messages(log, rules.purposes), speed):
                 await asyncio.sleep(wait)
                 await send(messages, client, key, rate=0, counts=counts)
 
     with Console(stderr=True).status(f"replaying {len(log):,} lines to {base}"):
-        asyncio.run(post())
+        try:
+            asyncio.run(post())
+        except ExceptionGroup as group:
+            if group.subgroup(httpx.TransportError) is None:
+                raise
+            told = f"no collector answers at {base}: start it by `afterclick collector`, or name another by --collector"
+            raise StoreUnavailableError(f"{told}. {len(counts.acked):,} of {len(log):,} lines were accepted") from None
     figures = {
         "lines": len(log),
         "acked": len(counts.acked),

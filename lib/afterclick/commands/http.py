@@ -28,5 +28,6 @@ def run_http(app: "FastAPI", settings: "HttpSettings", logs: "LogSettings") -> N
         access_log=False,
         log_config=None,  # its records go where ours go
         log_level="info",
+        timeout_keep_alive=settings.keep_alive_seconds,
         timeout_graceful_shutdown=10,
     )

@@ -44,6 +44,22 @@ def newest_batch(checkpoint: Path) -> int | None:
     return max(committed, default=None)
 
 
+def has_settled(checkpoint: Path) -> bool:
+    """Return whether no batch follows the newest committed one until new messages come.
+
+    A batch that moves the watermark is followed by one without messages, in which sessions close
+    (Spark's ``nextBatchWatermarkMs`` of the commit against ``batchWatermarkMs`` of the batch).
+    """
+    newest = newest_batch(checkpoint)
+    if newest is None:
+        return False
+    commit, batch = (
+        json.loads((checkpoint / folder / str(newest)).read_text(encoding="utf-8").splitlines()[1])
+        for folder in ("commits", "offsets")
+    )
+    return bool(commit.get("nextBatchWatermarkMs", 0) <= batch.get("batchWatermarkMs", 0))
+
+
 def first_times(kafka: KafkaSettings, topic: str) -> dict[int, int | None]:
     """Return when the oldest message of each partition was written, in milliseconds; None where there is none."""
     consumer = KafkaConsumer(**client_options(kafka), consumer_timeout_ms=3_000)

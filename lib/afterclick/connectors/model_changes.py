@@ -6,7 +6,7 @@ from typing import Any
 
 from mlflow import MlflowClient
 
-from afterclick.connectors.model_registry import answering, experiment_id
+from afterclick.connectors.mlflow_calls import answering, experiment_id
 from afterclick.settings import Settings
 
 EXPERIMENT = "afterclick-changes"

@@ -8,16 +8,15 @@ import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
-from mlflow.exceptions import MlflowException
 
-from afterclick.errors import ModelNotFoundError, StoreUnavailableError
+from afterclick.connectors.mlflow_calls import answering, experiment_id, unless_there
+from afterclick.errors import ModelNotFoundError
 from afterclick.models import Model, save_model
 from afterclick.pyfunc import save_pyfunc
 from afterclick.served_model import model_folder
@@ -70,7 +69,8 @@ def register_model(
             client.log_artifacts(run.info.run_id, str(Path(scratch) / PYFUNC), PYFUNC)
         client.set_terminated(run.info.run_id)
         if not client.search_registered_models(f"name = '{settings.model.name}'"):
-            client.create_registered_model(settings.model.name)
+            with unless_there():
+                client.create_registered_model(settings.model.name)
         source = f"{run.info.artifact_uri}/{ARTIFACTS}"
         registered = client.create_model_version(settings.model.name, source, run_id=run.info.run_id, tags=tags)
     logger.info("model registered version=%s registry_version=%s", model.version, registered.version)
@@ -237,21 +237,3 @@ def fetch_artifacts(client: MlflowClient, registered: ModelVersion, into: Path, 
 def _all_versions(client: MlflowClient, settings: Settings) -> Sequence[ModelVersion]:
     with answering():
         return list(client.search_model_versions(f"name = '{settings.model.name}'"))
-
-
-def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
-    """Return an experiment's id; it is made when it is missing."""
-    found = client.get_experiment_by_name(name)
-    return str(found.experiment_id if found else client.create_experiment(name, settings.model.artifact_root))
-
-
-@contextmanager
-def answering() -> Iterator[None]:
-    """Turn MLflow's errors into ours."""
-    try:
-        yield
-    except MlflowException as error:
-        if error.error_code in {"RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"}:
-            raise ModelNotFoundError(f"the registry has no such thing: {error.message}") from error
-        message = f"MLflow does not answer as it should: {error.message}. What is served stays as it is."
-        raise StoreUnavailableError(message) from error

@@ -8,7 +8,7 @@ import redis
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import redis_store
-from afterclick.connectors.checkpoints import committed_offsets, end_offsets
+from afterclick.connectors.checkpoints import committed_offsets, end_offsets, has_settled, newest_batch
 from afterclick.connectors.delta_tables import stop_between_batches
 from afterclick.errors import LocalStackError
 from afterclick.list_records import TopList, unpack_list
@@ -52,22 +52,16 @@ def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds:
     """
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     folders = [Path(settings.storage.checkpoints) / name for name in queries]
-    progress_at = still_since = time.monotonic()
-    last = ""
-    where: object = "in a batch all the time"
-    calm = settings.streams.bulk_trigger_seconds + 5.0
+    progress_at, last, where = time.monotonic(), "", {}
     while True:
         state = str([last_commit(settings, folder.name) for folder in folders])
         if state != last:
-            progress_at = time.monotonic()
-        if state != last or any(_is_in_batch(folder) for folder in folders):
-            still_since, last = time.monotonic(), state
-        if time.monotonic() - still_since > calm:
+            progress_at, last = time.monotonic(), state
+        if all(map(has_settled, folders)):
             end = end_offsets(servers, topic)
-            reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
-            if all(offsets == end for offsets in reached.values()):
+            where = {folder.name: committed_offsets(folder, topic) for folder in folders}
+            if all(offsets == end for offsets in where.values()):
                 return
-            where = f"{reached} of {end}"
         if time.monotonic() - progress_at > seconds:
             message = (
                 f"no batch for {seconds:.0f} s, {', '.join(queries)} not at the end of {topic}: {where}; at {last}"
@@ -78,15 +72,8 @@ def wait_until_drained(settings: Settings, queries: tuple[str, ...], *, seconds:
 
 def last_commit(settings: Settings, query: str) -> int:
     """Return the number of a query's newest committed batch, -1 before the first."""
-    return _newest(Path(settings.storage.checkpoints) / query / "commits")
-
-
-def _is_in_batch(checkpoint: Path) -> bool:
-    return _newest(checkpoint / "offsets") != _newest(checkpoint / "commits")
-
-
-def _newest(folder: Path) -> int:
-    return max((int(path.name) for path in folder.glob("[0-9]*") if path.name.isdigit()), default=-1)
+    newest = newest_batch(Path(settings.storage.checkpoints) / query)
+    return -1 if newest is None else newest
 
 
 def cached(settings: Settings) -> dict[bytes, Any]:

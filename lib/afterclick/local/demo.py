@@ -25,7 +25,7 @@ from afterclick.local.demo_report import Progress, choose_person, is_plain, repl
 from afterclick.local.draining import wait_until_drained
 from afterclick.local.freshness import FreshnessProbe
 from afterclick.local.jars import default_cache_dir, spark_jars
-from afterclick.local.sender import Message, SendCounts, send
+from afterclick.local.sender import LIMITS, Message, SendCounts, send
 from afterclick.local.simulator import Basket, Mischief, shift_baskets, visit_messages
 from afterclick.promotion import switch
 from afterclick.settings import Settings
@@ -189,10 +189,9 @@ async def replay(
     """Send everything, measure on the way, wait until all of it has its fate, and return the figures."""
     people = sorted({message["userId"] for message in messages})
     write_key = settings.collector.write_keys[0].get_secret_value()
-    limits = httpx.Limits(max_connections=32)
     async with (
-        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0, limits=limits) as to_collector,
-        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0, limits=limits) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=30.0, limits=LIMITS) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=10.0, limits=LIMITS) as to_api,
     ):
         before = await _lists(to_api, people)
         progress = Progress(len(messages), SendCounts(), FreshnessProbe(to_api), begun_at, names)

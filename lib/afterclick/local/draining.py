@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from afterclick.connectors.checkpoints import committed_offsets, end_offsets, newest_batch
+from afterclick.connectors.checkpoints import committed_offsets, end_offsets, has_settled
 from afterclick.errors import LocalStackError
 from afterclick.local import services
 from afterclick.settings import Settings
@@ -21,32 +21,15 @@ async def wait_until_drained(
     LocalStackError
         If a service ends, or not all is committed within `seconds`.
     """
-    closing = _wait_for_closing(settings, running, seconds=seconds)
-    await asyncio.gather(_wait_for_end(settings, running, queries, seconds=seconds), closing)
-
-
-async def _wait_for_end(
-    settings: Settings, running: list[services.Service], queries: Sequence[str], *, seconds: float
-) -> None:
     topic, servers = settings.kafka.events_topic, settings.kafka.bootstrap_servers
     end = end_offsets(servers, topic)
     folders = [Path(settings.storage.checkpoints) / name for name in queries]
     deadline = time.monotonic() + seconds
-    while any(committed_offsets(folder, topic) != end for folder in folders):
+    while not all(committed_offsets(folder, topic) == end and has_settled(folder) for folder in folders):
         for service in running:
             service.check()
         if time.monotonic() > deadline:
             reached = {folder.name: committed_offsets(folder, topic) for folder in folders}
             message = f"the streams did not reach {end} within {seconds:.0f} s: {reached}; see {running[-1].log}"
             raise LocalStackError(message)
-        await asyncio.sleep(0.25)
-
-
-async def _wait_for_closing(settings: Settings, running: list[services.Service], *, seconds: float) -> None:
-    """Wait for the batch after the last events: sessions close when the watermark that these moved is known."""
-    await _wait_for_end(settings, running, ["build_sessions"], seconds=seconds)
-    folder = Path(settings.storage.checkpoints) / "build_sessions"
-    reached = newest_batch(folder)
-    deadline = time.monotonic() + settings.streams.bulk_trigger_seconds + 2  # none follows where nothing moved it
-    while newest_batch(folder) == reached and time.monotonic() < deadline:
         await asyncio.sleep(0.25)

@@ -16,7 +16,7 @@ from pyspark.sql import SparkSession
 from afterclick.errors import LocalStackError
 from afterclick.local import demo, services
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms, read_epoch
-from afterclick.local.sender import Message, SendCounts, send
+from afterclick.local.sender import LIMITS, Message, SendCounts, send
 from afterclick.pipeline_quality import LISTED, Reading
 from afterclick.sequences import IntVector
 from afterclick.settings import Settings
@@ -129,8 +129,8 @@ async def _shop(
     run = _Run(messages)
     key = settings.collector.write_keys[0].get_secret_value()
     async with (
-        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=60.0) as to_collector,
-        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=60.0) as to_api,
+        httpx.AsyncClient(base_url=settings.collector.base_url, timeout=60.0, limits=LIMITS) as to_collector,
+        httpx.AsyncClient(base_url=settings.serving.base_url, timeout=60.0, limits=LIMITS) as to_api,
         asyncio.TaskGroup() as probes,
     ):
         probe = FreshnessProbe(to_api, poll_seconds=0.01)

@@ -11,6 +11,8 @@ from typing import Any
 import httpx
 
 Message = dict[str, Any]
+LIMITS = httpx.Limits(max_connections=32, keepalive_expiry=3)
+"""Our clients give an idle connection up before the service does (`keep_alive_seconds`): a request on a closed one fails."""
 RETRY = frozenset({429, 503})
 
 
