@@ -34,12 +34,11 @@ def test_registry_keeps_versions_and_the_champion(settings: Settings) -> None:
 
 
 def test_two_first_trainings_at_once_both_register(settings: Settings) -> None:
-    client = model_registry.open_registry(settings)
     together = threading.Barrier(2)
 
     def register(version: str) -> str:
         together.wait()
-        model = make_model(version=version)
+        client, model = model_registry.open_registry(settings), make_model(version=version)
         return str(model_registry.register_model(client, settings, model, parameters={}, metrics={}).version)
 
     with ThreadPoolExecutor(2) as pool:

@@ -1,7 +1,9 @@
 """Calls to MLflow: its errors turned into ours, and what is made by whoever comes first."""
 
+import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from mlflow import MlflowClient
 from mlflow.exceptions import MlflowException
@@ -16,6 +18,22 @@ def experiment_id(client: MlflowClient, settings: Settings, name: str) -> str:
         with unless_there():
             client.create_experiment(name, settings.model.artifact_root)
     return str(client.get_experiment_by_name(name).experiment_id)
+
+
+@contextmanager
+def one_at_a_time(uri: str) -> Iterator[None]:
+    """Keep this machine's other processes from making the tables of the same SQLite file: MLflow's migrations collide.
+
+    A server has its database made once, before anybody asks it.
+    """
+    if not uri.startswith("sqlite:///"):
+        yield
+        return
+    file = Path(uri.removeprefix("sqlite:///"))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.with_name(f".{file.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 
-from afterclick.connectors.mlflow_calls import answering, experiment_id, unless_there
+from afterclick.connectors.mlflow_calls import answering, experiment_id, one_at_a_time, unless_there
 from afterclick.errors import ModelNotFoundError
 from afterclick.models import Model, save_model
 from afterclick.pyfunc import save_pyfunc
@@ -33,11 +33,9 @@ ARTIFACTS, PYFUNC = "model", "pyfunc"
 def open_registry(settings: Settings) -> MlflowClient:
     """Connect to the tracking and registry store of the settings."""
     uri = settings.model.tracking_uri.get_secret_value()
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")  # noqa: TID251 - seven with back-off take minutes
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")  # noqa: TID251 - progress is ours to show
-    with answering():
+    with answering(), one_at_a_time(uri):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
