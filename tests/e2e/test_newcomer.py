@@ -165,7 +165,7 @@ def others_on_the_way(me: Newcomer) -> None:
     me.type("afterclick model changes")
     me.type("afterclick model drift", code=1)  # none has been found
     me.type("afterclick items withdraw item-1")
-    wait_for("item-1 gone", lambda: "item-1" not in json.dumps(me.api("/v1/popular?n=30")), seconds=20)
+    wait_for("item-1 gone", lambda: "item-1" not in popular_items(me), seconds=20)
     me.type("afterclick items list")
     me.type("afterclick items restore item-1")
     me.type("afterclick keys create --scope read")
@@ -173,6 +173,10 @@ def others_on_the_way(me: Newcomer) -> None:
     (me.shop / "fix.yaml").write_text('fixes:\n  - set: {field: "items[].price", value: 5}\n', encoding="utf-8")
     told = me.type("afterclick quarantine replay --reason too_dear_for_us --fix fix.yaml --dry-run --json")
     assert json.loads(told.splitlines()[-1])
+
+
+def popular_items(me: Newcomer) -> set[str]:
+    return {item["item_id"] for item in me.api("/v1/popular?n=30")["items"]}
 
 
 def people(me: Newcomer) -> None:
