@@ -20,11 +20,10 @@ import pytest
 import yaml
 from kafka import KafkaProducer
 
-from afterclick.connectors import redis_store
+from afterclick.connectors import model_registry, redis_store
 from afterclick.faults.load import GRANTED, LoadPlan, good_message
 from afterclick.local import services
 from afterclick.local.processes import free_port, start_process, stop_process, wait_for_port
-from afterclick.models import save_model
 from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from builders import NOW, make_model
@@ -98,8 +97,10 @@ class WatchedStack:
             os.kill(process.pid, number)
 
     def serve_model(self, version: str) -> None:
-        """Serve a small model of that version."""
-        save_model(make_model(items=30, version=version), model_folder(self.settings, version))
+        """Serve a small model of that version; the registry has it."""
+        if not model_folder(self.settings, version).exists():
+            client, model = model_registry.open_registry(self.settings), make_model(items=30, version=version)
+            model_registry.register_model(client, self.settings, model, parameters={}, metrics={})
         store = redis_store.connect(self.settings.redis)
         store.write_popular(read_recommender(self.settings, version).popular(1))
         store.switch_version(version)

@@ -114,18 +114,24 @@ class JobMetrics:
 
 
 class RunMetrics:
-    """How a job's last run ended; see `metrics_export`."""
+    """How a job's last run ended; see `metrics_export`.
+
+    The label is not ``job``: Prometheus sets that one itself, to the name of the scrape.
+    """
 
     def __init__(self) -> None:
         registry = self.registry = CollectorRegistry()
         self.success = Gauge(
-            "afterclick_job_last_success_timestamp_seconds", "When the job last ended well.", ["job"], registry=registry
+            "afterclick_job_last_success_timestamp_seconds",
+            "When the job last ended well.",
+            ["batch_job"],
+            registry=registry,
         )
         self.failed = Gauge(
-            "afterclick_job_failed", "1 when the job's last run failed, else 0.", ["job"], registry=registry
+            "afterclick_job_failed", "1 when the job's last run failed, else 0.", ["batch_job"], registry=registry
         )
         self.seconds = Gauge(
-            "afterclick_job_duration_seconds", "Time of the job's last run.", ["job"], registry=registry
+            "afterclick_job_duration_seconds", "Time of the job's last run.", ["batch_job"], registry=registry
         )
 
 

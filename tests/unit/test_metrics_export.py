@@ -31,12 +31,12 @@ def test_failed_run_shows_and_keeps_the_last_success(tmp_path: Path) -> None:
     with exported_metrics("train_model", JobMetrics(), settings):
         pass
     succeeded = last_success(file)
-    assert 'afterclick_job_failed{job="train_model"} 0.0' in file.read_text(encoding="utf-8")
+    assert 'afterclick_job_failed{batch_job="train_model"} 0.0' in file.read_text(encoding="utf-8")
 
     with pytest.raises(ZeroDivisionError), exported_metrics("train_model", JobMetrics(), settings):
         _ = 1 / 0
 
-    assert 'afterclick_job_failed{job="train_model"} 1.0' in file.read_text(encoding="utf-8")
+    assert 'afterclick_job_failed{batch_job="train_model"} 1.0' in file.read_text(encoding="utf-8")
     assert last_success(file) == succeeded is not None
 
 
