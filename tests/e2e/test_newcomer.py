@@ -168,6 +168,7 @@ def others_on_the_way(me: Newcomer) -> None:
     wait_for("item-1 gone", lambda: "item-1" not in popular_items(me), seconds=20)
     me.type("afterclick items list")
     me.type("afterclick items restore item-1")
+    assert "rotate" in me.type("afterclick keys --help")
     me.type("afterclick keys create --scope read")
     me.type("afterclick quarantine inspect --reason too_dear_for_us --limit 3")
     (me.shop / "fix.yaml").write_text('fixes:\n  - set: {field: "items[].price", value: 5}\n', encoding="utf-8")
@@ -180,6 +181,7 @@ def popular_items(me: Newcomer) -> set[str]:
 
 
 def people(me: Newcomer) -> None:
+    me.type("afterclick ledger check")  # before an erasure, which it cannot tell from a loss (docs/operations.md)
     me.type("afterclick subjects export --user ada --out ada.json")
     assert "item-3" in (me.shop / "ada.json").read_text(encoding="utf-8")
     me.type("afterclick subjects consent --user bob --withdraw personalisation")
@@ -194,4 +196,3 @@ def nightly_work(me: Newcomer) -> None:
         me.submit(f"./spark-submit.sh {job}")
     me.submit("./spark-submit.sh pack")
     me.type("afterclick rebuild-cache")
-    me.type("afterclick ledger check")
