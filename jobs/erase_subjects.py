@@ -1,7 +1,7 @@
 """Erasure requests -> nothing left of the people, store by store, with receipts; withdrawn people's rows go too.
 
 Reads       subject store: requests and receipts
-Writes      all personal tables, Redis, receipts
+Writes      all personal tables, Redis, receipts      ``removals`` says how many rows of which batch went
 Repeating   safe at any point: each step is done until its receipt says so
 """
 
@@ -14,6 +14,7 @@ from pyspark.sql import SparkSession
 from afterclick.connectors.delta_erasure import BY_PERSONALISATION, delete_people, find_tables, personal_tables
 from afterclick.connectors.delta_tables import ensure_tables
 from afterclick.connectors.erasure_store import ErasureStore
+from afterclick.connectors.removals import RemovalReason
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.erasure import advance
 from afterclick.job_runner import job_context
@@ -43,7 +44,7 @@ def remove_withdrawn(spark: SparkSession, settings: Settings, purpose: Purpose) 
     subject_ids = sorted({row.subject_id for row in waiting})
     tables = BY_PERSONALISATION if purpose is Purpose.PERSONALISATION else personal_tables()
     for table in find_tables(spark, settings, tables, subject_ids):
-        delete_people(spark, settings, table, subject_ids)
+        delete_people(spark, settings, table, subject_ids, RemovalReason.WITHDRAWAL)
     store.mark_removed([row.number for row in waiting])
     logger.info("withdrawn people removed from tables purpose=%s count=%d", purpose, len(subject_ids))
     return len(subject_ids)

@@ -2,6 +2,7 @@
 
 Reads       every table of `schemas.TABLES`
 Writes      the same tables: rows past ``maintenance.retention_days`` deleted, OPTIMIZE with Z-order, VACUUM
+            table ``removals``: how many rows of which batch went
 Repeating   changes nothing more; safe beside running streams (optimistic commits; a lock per table on a local disk)
 """
 
@@ -16,6 +17,7 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.connectors.delta_tables import ensure_tables, table_lock, table_path
+from afterclick.connectors.removals import RemovalReason, removing, settle
 from afterclick.job_runner import job_context
 from afterclick.schemas import TABLES
 from afterclick.settings import Settings
@@ -56,11 +58,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def maintain_table(spark: SparkSession, settings: Settings, table: str, *, now: datetime) -> None:
     """Delete what is too old, compact and sort, then remove files that no version within the retention needs."""
     path, layout = table_path(settings, table), LAYOUTS.get(table)
-    delta = DeltaTable.forPath(spark, path)
     days = settings.maintenance.retention_days.get(table)
+    settle(spark, settings, table)
+    if days and layout:
+        with removing(spark, settings, table, RemovalReason.RETENTION) as old:
+            old.delete(F.col(layout.time) < F.lit(now - timedelta(days=days)))
+    delta = DeltaTable.forPath(spark, path)
     with table_lock(path):
-        if days and layout:
-            delta.delete(F.col(layout.time) < F.lit(now - timedelta(days=days)))
         optimize = delta.optimize()
         if layout and layout.sort_by:
             optimize.executeZOrderBy(*layout.sort_by)

@@ -14,6 +14,7 @@ from afterclick.connectors import delta_erasure, model_registry
 from afterclick.connectors.checkpoints import first_times
 from afterclick.connectors.erasure_store import Erasure, ErasureStore, Receipt
 from afterclick.connectors.redis_erasure import RedisEraser
+from afterclick.connectors.removals import RemovalReason
 from afterclick.connectors.session_state import subjects_in_state
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.crash_points import CrashPoint, crash_at
@@ -155,7 +156,8 @@ class _Run:
 
     def _delete(self, table: str, *, has_rows: bool) -> None:
         if has_rows:
-            delta_erasure.delete_people(self._spark, self._settings, table, self._erasure.subject_ids)
+            gone = self._erasure.subject_ids
+            delta_erasure.delete_people(self._spark, self._settings, table, gone, RemovalReason.ERASURE)
         hours = self._settings.privacy.vacuum_hours
         self.say(table, self.now_ms, None, f"old files go {hours:g} h after the rows")
 

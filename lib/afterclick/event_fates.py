@@ -18,6 +18,10 @@ from afterclick.schemas_fates import LEDGER, QUARANTINED_EVENT
 from afterclick.vocabulary import Purpose
 
 FATES = ("events", "late_events", "quarantine", "no_consent", "duplicates")
+STORED = FATES[:3]
+"""Fates that are tables."""
+BATCH_KEY = ("query", "generation", "batch_id")
+"""The ledger's key."""
 NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
 """`count_fates` of a batch that holds nothing."""
 _ACCEPTED = ("events", "late_events")

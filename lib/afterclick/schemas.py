@@ -18,7 +18,7 @@ from pyspark.sql.types import (
 
 from afterclick.schemas_activity import ACTIVITY
 from afterclick.schemas_dimensions import CUSTOMER, ENRICHED_ITEM, ITEM, REJECTED_ROW
-from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT
+from afterclick.schemas_fates import LEDGER, ORIGIN, QUARANTINED_EVENT, REMOVAL
 from afterclick.schemas_fates import fields as _schema
 from afterclick.schemas_relevance import PARITY, RELEVANCE
 from afterclick.schemas_sessions import HOT_SUBJECT, SESSION, TRIGGER_FIRED, UNSESSIONED_EVENT
@@ -152,6 +152,7 @@ TABLES: dict[str, StructType] = {
     "events": STORED_EVENT,
     "quarantine": QUARANTINED_EVENT,
     "ledger": LEDGER,
+    "removals": REMOVAL,
     "late_events": LATE_EVENT,
     "unsessioned_events": UNSESSIONED_EVENT,
     "sessions": SESSION,

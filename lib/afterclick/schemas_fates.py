@@ -84,3 +84,23 @@ LEDGER = fields(
     ("last_kafka_at", TimestampType(), True),
     ("written_at", TimestampType(), False),
 )
+
+# How many rows of one ledger batch a removal took from a table. Never null; Delta cannot promise that inside an array.
+REMOVED_FROM_BATCH = fields(
+    ("query", StringType(), True),
+    ("generation", StringType(), True),
+    ("batch_id", LongType(), True),
+    ("removed", LongType(), True),
+)
+
+# One lawful deletion from a table that the ledger counts (`connectors.removals`). Unique: `removal_id`, which the
+# deletion's commit carries as its ``userMetadata``; that commit is later than version `after_version`. `batches` is null
+# until the commit was counted: the job may have been ended in between, and the next look counts it.
+REMOVAL = fields(
+    ("removal_id", StringType(), False),
+    ("table", StringType(), False),
+    ("reason", StringType(), False),
+    ("after_version", LongType(), False),
+    ("begun_at", TimestampType(), False),
+    ("batches", ArrayType(REMOVED_FROM_BATCH), True),
+)

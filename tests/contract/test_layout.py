@@ -12,6 +12,7 @@ MODULES = sorted(p for p in Path("lib/afterclick").rglob("*.py") if p.name != "_
 COVERED_BY = {
     "errors": "everywhere",
     "mlflow_calls": "test_model_registry",
+    "removals": "test_ledger",
     "explained_list": "test_notebooks",
     "vocabulary": "test_segment_messages",
     "schemas": "test_schemas",

@@ -181,13 +181,15 @@ def popular_items(me: Newcomer) -> set[str]:
 
 
 def people(me: Newcomer) -> None:
-    me.type("afterclick ledger check")  # before an erasure, which it cannot tell from a loss (docs/operations.md)
     me.type("afterclick subjects export --user ada --out ada.json")
     assert "item-3" in (me.shop / "ada.json").read_text(encoding="utf-8")
     me.type("afterclick subjects consent --user bob --withdraw personalisation")
     assert wait_for("bob's list is empty", lambda: me.api("/v1/recommendations/bob")["source"] == "popular", seconds=20)
     receipt = json.loads(me.type("afterclick subjects erase --user eve --json").splitlines()[-1])
     me.type(f"afterclick subjects receipt {receipt['erasure_id']}")
+    account = json.loads(me.type("afterclick ledger check --json").splitlines()[-1])
+    assert account["balanced"]
+    assert account["removed"] > 0
     me.type("afterclick subjects canary --out m.json")
 
 

@@ -23,7 +23,7 @@ def as_csr(histories: list[dict[int, float]]) -> tuple[np.ndarray, np.ndarray, n
 
 @settings(max_examples=200, deadline=None)
 @given(st.lists(one_history, min_size=1, max_size=12))
-def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_half_the_rank(
+def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_the_rank(
     histories: list[dict[int, float]],
 ) -> None:
     found = fold_in_users(BASIS, *as_csr(histories))
@@ -32,6 +32,12 @@ def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_half_th
         items = np.array(list(history), np.int64)
         expected = solve_user_factor(np.array(list(history.values())), FACTORS[items].astype(float), BASIS.gram)
         np.testing.assert_allclose(factor, expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("item", [-1, ITEMS])
+def test_fold_in_users_refuses_an_item_outside_the_model(item: int) -> None:
+    with pytest.raises(FoldInError, match=f"item rows {item} to {item} of a model with {ITEMS} items"):
+        fold_in_users(BASIS, *as_csr([{item: 1.0}]))
 
 
 def test_fold_in_users_gives_zeros_when_history_is_empty() -> None:
@@ -70,7 +76,7 @@ def test_fold_in_users_refuses_when_lengths_differ() -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(one_history.filter(bool), st.lists(st.integers(0, ITEMS - 1), min_size=1, max_size=5))
-def test_contributions_equal_the_formula_for_histories_on_both_sides_of_half_the_rank(
+def test_contributions_equal_the_formula_for_histories_on_both_sides_of_the_rank(
     history: dict[int, float], items: list[int]
 ) -> None:
     _, indices, confidence = as_csr([history])

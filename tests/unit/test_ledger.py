@@ -9,6 +9,7 @@ from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
 from afterclick.connectors.ledger import FAULTS, check_ledger
+from afterclick.connectors.removals import RemovalReason, removing
 from afterclick.event_clock import EventClock
 from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
@@ -42,7 +43,7 @@ def test_check_ledger_finds_nothing_after_three_batches(spark: SparkSession, tab
 
     assert check_ledger(spark, tables) == NOTHING | {
         "batches": 3, "consumed": 7, "events": 3, "late_events": 1, "quarantine": 1, "no_consent": 1,
-        "duplicates": 1, "reused_ids": 0, "repeated": 0, "in_flight": 0,
+        "duplicates": 1, "reused_ids": 0, "repeated": 0, "removed": 0, "in_flight": 0,
     }  # fmt: skip
 
 
@@ -90,3 +91,63 @@ def test_check_ledger_finds(
     mischief(spark, tables)
 
     assert faults(spark, tables) == NOTHING | found
+
+
+class KilledError(Exception):
+    """Stands for a process that ends inside a removal."""
+
+
+def remove(spark: SparkSession, settings: Settings, condition: str, *, killed: bool = False) -> None:
+    with removing(spark, settings, "events", RemovalReason.ERASURE) as events:
+        events.delete(condition)
+        if killed:
+            raise KilledError
+
+
+def found_and_removed(spark: SparkSession, settings: Settings) -> tuple[dict[str, int], int]:
+    figures = check_ledger(spark, settings)
+    return {name: figures[name] for name in FAULTS if figures[name]}, figures["removed"]
+
+
+def test_check_ledger_does_not_miss_rows_that_a_removal_took(spark: SparkSession, tables: Settings) -> None:
+    ingest(spark, tables, BATCHES)
+    remove(spark, tables, "event_id IN ('a', 'b')")
+    remove(spark, tables, "event_id = 'nobody'")
+
+    assert found_and_removed(spark, tables) == ({}, 2)
+
+
+def test_check_ledger_misses_what_went_by_hand_beside_a_removal(spark: SparkSession, tables: Settings) -> None:
+    ingest(spark, tables, BATCHES)
+    remove(spark, tables, "event_id = 'a'")
+    table(spark, tables, "events").delete("event_id = 'c'")
+
+    assert found_and_removed(spark, tables) == ({"wrong_tables": 1}, 1)
+
+
+def test_a_removal_killed_before_it_was_counted_is_counted_at_the_next_look(
+    spark: SparkSession, tables: Settings
+) -> None:
+    ingest(spark, tables, BATCHES)
+    with pytest.raises(KilledError):
+        remove(spark, tables, "event_id = 'b'", killed=True)
+    lose_an_event(spark, tables)  # nothing left to lose
+    delta_tables.append_once(
+        delta_tables.read_table(spark, tables, "events").where("event_id = 'a'").selectExpr("* EXCEPT (batch_id)", "9L batch_id"),
+        tables, query="mischief", table="events", batch_id=0,
+    )  # fmt: skip
+
+    figures = check_ledger(spark, tables)
+
+    assert (figures["wrong_tables"], figures["removed"], figures["in_flight"]) == (0, 1, 1)
+
+
+def test_a_removal_killed_before_its_commit_took_nothing(spark: SparkSession, tables: Settings) -> None:
+    ingest(spark, tables, BATCHES)
+    with pytest.raises(KilledError), removing(spark, tables, "events", RemovalReason.RETENTION):
+        raise KilledError
+
+    for _ in range(2):
+        assert found_and_removed(spark, tables) == ({}, 0)
+    remove(spark, tables, "event_id = 'b'")
+    assert found_and_removed(spark, tables) == ({}, 1)

@@ -11,6 +11,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.connectors.delta_tables import read_table, table_lock, table_path
+from afterclick.connectors.removals import RemovalReason, removing, settle
 from afterclick.schemas import TABLES
 from afterclick.settings import Settings
 
@@ -48,17 +49,18 @@ def find_tables(spark: SparkSession, settings: Settings, tables: Sequence[str], 
     return {row.table for row in reduce(DataFrame.unionByName, found).collect()}
 
 
-def delete_people(spark: SparkSession, settings: Settings, table: str, subject_ids: Sequence[str]) -> None:
+def delete_people(
+    spark: SparkSession, settings: Settings, table: str, subject_ids: Sequence[str], reason: RemovalReason
+) -> None:
     """Delete the rows of people from a table; repeating it changes nothing."""
     people = spark.createDataFrame([(subject_id,) for subject_id in subject_ids], "subject_id string")
-    path = table_path(settings, table)
-    with table_lock(path):
-        merge = DeltaTable.forPath(spark, path).alias("t").merge(people.alias("gone"), _sql_condition(table))
-        merge.whenMatchedDelete().execute()
+    with removing(spark, settings, table, reason) as delta:
+        delta.alias("t").merge(people.alias("gone"), _sql_condition(table)).whenMatchedDelete().execute()
 
 
 def purge_table(spark: SparkSession, settings: Settings, table: str) -> None:
     """Rewrite files with rows marked as deleted, and remove files that no snapshot of the allowed age needs."""
+    settle(spark, settings, table)
     path = table_path(settings, table)
     before = spark.conf.get(_UNSAFE_VACUUM, "true") or "true"
     with table_lock(path):

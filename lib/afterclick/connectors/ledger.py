@@ -6,14 +6,11 @@ from functools import reduce
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
-from afterclick.connectors.delta_tables import read_table
+from afterclick.connectors.delta_tables import ensure_tables, read_table
+from afterclick.connectors.removals import removed_rows, settle
 from afterclick.event_clock import Past, Position
-from afterclick.event_fates import FATES, Batch
+from afterclick.event_fates import BATCH_KEY, FATES, STORED, Batch
 from afterclick.settings import Settings
-
-BATCH_KEY = ("query", "generation", "batch_id")
-STORED = ("events", "late_events", "quarantine")
-"""Fates that are tables."""
 
 
 def read_past(spark: SparkSession, settings: Settings, batch: Batch) -> Past:
@@ -44,10 +41,15 @@ def check_ledger(spark: SparkSession, settings: Settings) -> dict[str, int]:
     -----
     ``repeated`` is what no rule prevents: the same id and payload stored more than once because the deliveries lay
     further apart than ``streams.duplicate_window_hours``. It is reported, not a fault. So are batches ``in_flight``:
-    in a table, and not yet in the ledger, which is written last.
+    in a table, and not yet in the ledger, which is written last. ``removed`` rows went by an erasure, a withdrawal or
+    retention, and are not missed; while one of these runs the check may see the table without them and not yet the note.
     """
     ledger = read_table(spark, settings, "ledger").cache()
     ledger.count()  # read before the tables: what is written meanwhile is in flight
+    ensure_tables(spark, settings, ("removals",))  # a lake of an older version has none
+    for table in STORED:
+        settle(spark, settings, table)
+    removed = removed_rows(spark, settings).cache()
     tables = {name: read_table(spark, settings, name) for name in STORED}
     try:
         accepted = (
@@ -58,18 +60,20 @@ def check_ledger(spark: SparkSession, settings: Settings) -> dict[str, int]:
         return {
             **_sums(ledger),
             **_offset_faults(ledger),
-            **_table_faults(ledger, tables),
+            **_table_faults(ledger, tables, removed),
             "in_two_tables": _positions_in_two(tables),
             "repeated": accepted.count() - accepted.distinct().count(),
+            "removed": removed.agg(F.coalesce(F.sum("removed"), F.lit(0))).first()[0],
         }
     finally:
+        removed.unpersist()
         ledger.unpersist()
 
 
 FAULTS = ("imbalance", "unaccounted_offsets", "offset_gaps", "offset_overlaps", "wrong_tables", "in_two_tables")
 """What must be 0: batches whose fates do not add up to what they consumed; batches with other than one message per
 offset; offsets that no batch, or two, of one checkpoint covers; batches of which a table holds another number of rows
-than the ledger says; Kafka positions in more than one table."""
+than the ledger says less those removed; Kafka positions in more than one table."""
 
 
 def _sums(ledger: DataFrame) -> dict[str, int]:
@@ -100,12 +104,13 @@ def _offset_faults(ledger: DataFrame) -> dict[str, int]:
     return {"unaccounted_offsets": batches.where(width != F.col("consumed")).count(), **(row.asDict() if row else {})}
 
 
-def _table_faults(ledger: DataFrame, tables: dict[str, DataFrame]) -> dict[str, int]:
-    """Compare how many rows of each batch the ledger and the tables know.
+def _table_faults(ledger: DataFrame, tables: dict[str, DataFrame], removed: DataFrame) -> dict[str, int]:
+    """Compare how many rows of each batch the ledger and the tables know, those `removed` counted as there.
 
     A batch that is newer than its query's last in the ledger is being written, or its restart will finish it.
     """
-    counts = [tables[name].select(*BATCH_KEY, F.lit(name).alias("fate"), F.lit(1).alias("stored")) for name in STORED]
+    counts = [removed.select(*BATCH_KEY, "fate", F.col("removed").alias("stored"))]
+    counts += [tables[name].select(*BATCH_KEY, F.lit(name).alias("fate"), F.lit(1).alias("stored")) for name in STORED]
     stored = reduce(DataFrame.unionAll, counts).groupBy(*BATCH_KEY, "fate").agg(F.sum("stored").alias("stored"))
     fates = F.array(*[F.struct(F.lit(name).alias("fate"), F.col(name).alias("told")) for name in STORED])
     told = ledger.select(*BATCH_KEY, F.inline(fates))
