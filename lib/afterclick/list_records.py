@@ -170,6 +170,8 @@ def _numbers(texts: list[str], known: Mapping[str, int], others: list[str]) -> l
 
 
 def _texts(codes: list[int], known: Sequence[str], others: Sequence[str]) -> list[str]:
+    if not others:
+        return list(map(known.__getitem__, codes))
     return [known[code] if code < len(known) else others[code - len(known)] for code in codes]
 
 

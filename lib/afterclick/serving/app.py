@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Query
+from fastapi import Depends, FastAPI, Path, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -24,7 +24,7 @@ from afterclick.serving.model_age import ModelAge
 from afterclick.serving.session_lists import add_session_lists
 from afterclick.serving.shown_log import ShownLog
 from afterclick.serving.status_page import add_status
-from afterclick.serving.wishes import PersonQuery, PopularQuery, named
+from afterclick.serving.wishes import PersonQuery, PopularQuery, described_query, named, read_query
 from afterclick.settings import Settings
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -87,14 +87,23 @@ def _add_lists(app: FastAPI, maker: ListMaker, needs_key: Sequence[Any]) -> None
         response_model_exclude_none=False,
         dependencies=needs_key,
         responses=_ANSWERS,
+        openapi_extra=described_query(PersonQuery),
     )
     async def recommendations(
-        user_id: Annotated[str, Path(min_length=1, max_length=512)], query: Annotated[PersonQuery, Query()]
+        user_id: Annotated[str, Path(min_length=1, max_length=512)], request: Request
     ) -> Recommendations:
+        query = read_query(PersonQuery, request)
         return await maker.for_person(RawId(query.kind, user_id), query, named(query.exclude), named(query.pin))
 
-    @app.get("/v1/popular", summary="The list for everybody", dependencies=needs_key, responses=_ANSWERS)
-    async def popular_items(query: Annotated[PopularQuery, Query()]) -> Recommendations:
+    @app.get(
+        "/v1/popular",
+        summary="The list for everybody",
+        dependencies=needs_key,
+        responses=_ANSWERS,
+        openapi_extra=described_query(PopularQuery),
+    )
+    async def popular_items(request: Request) -> Recommendations:
+        query = read_query(PopularQuery, request)
         return maker.make(None, query, exclude=named(query.exclude), pin=named(query.pin))
 
 

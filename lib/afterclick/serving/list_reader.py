@@ -111,16 +111,24 @@ class ListReader:
         return found
 
     async def _read_values(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
-        version: Any = await self._client.get(pointer_key(self._prefix))
-        if version is None:
-            return None, None
-        await self._remember_popular(version.decode())
-        keys = [list_key(self._prefix, version.decode(), subject_id)]
+        """Ask for the list of the version that was served last, and for the pointer with it: it has moved once a night."""
+        version, pointer = self._popular.model_version if self._popular else "", pointer_key(self._prefix)
+        keys = [pointer, list_key(self._prefix, version, subject_id)]
         if with_history:
             keys.append(history_key(self._prefix, subject_id))
-        values: list[Any] = await self._client.mget(keys)
-        history = unpack_history(values[1]) if with_history and values[1] else None
-        return self._unpacked(version.decode(), values[0]), history
+        served, stored, *histories = await self._values(keys)
+        if served is None:
+            return None, None
+        if served.decode() != version:
+            version = served.decode()
+            await self._remember_popular(version)
+            (stored,) = await self._values([list_key(self._prefix, version, subject_id)])
+        history = unpack_history(histories[0]) if histories and histories[0] else None
+        return self._unpacked(version, stored), history
+
+    async def _values(self, keys: list[bytes]) -> list[Any]:
+        found: list[Any] = await self._client.mget(keys)
+        return found
 
     async def read_activity(self, kind: str, name: str) -> Counts:
         """Return how often a thing was viewed, bought ... of late; raises as `read_person`."""
@@ -154,15 +162,15 @@ class ListReader:
             self._unreadable = version
             return None
 
-    async def _remember_popular(self, version: str, *, anew: bool = False) -> None:
+    async def _remember_popular(self, version: str) -> None:
         """Have the popular list of exactly this version, and of the one before: an answer must not mix two; and its item ids.
 
-        It changes with recent activity too (`jobs/aggregate_activity.py`): `anew` reads it though the version is known.
+        It changes with recent activity too (`jobs/aggregate_activity.py`), so it is read anew though the version is known.
         """
         is_new = self._popular is None or self._popular.model_version != version
-        if (is_new or anew) and version not in self._names:
+        if version not in self._names:
             await self._remember_names(version)
-        value: Any = await self._client.get(popular_key(self._prefix, version)) if is_new or anew else None
+        value: Any = await self._client.get(popular_key(self._prefix, version))
         if value:
             self._before = self._popular if is_new else self._before
             self._popular = decode_popular(value)
@@ -194,7 +202,7 @@ class ListReader:
         try:
             version = await self._client.get(pointer_key(self._prefix))
             if version:
-                await self._remember_popular(version.decode(), anew=True)
+                await self._remember_popular(version.decode())
             members: Any = await self._client.smembers(withdrawn_key(self._prefix))
             withdrawn = frozenset(member.decode() for member in members)
             await self._refresh_catalogue()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Path, Query
+from fastapi import FastAPI, Path, Request
 
 from afterclick.models import item_keys
 from afterclick.pseudonyms import RawId
@@ -12,7 +12,7 @@ from afterclick.recommender import session_records
 from afterclick.serving.answers import Recommendations
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.seen_memory import PersonRead
-from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, named
+from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, described_query, named, read_query
 
 
 def add_session_lists(
@@ -40,10 +40,15 @@ def add_session_lists(
         users = list(dict.fromkeys(request.users))
         return dict(zip(users, await asyncio.gather(*map(one, users)), strict=True))
 
-    @app.get("/v1/similar/{item_id}", summary="Items like one", dependencies=dependencies, responses=responses)
-    async def similar(
-        item_id: Annotated[str, Path(min_length=1, max_length=256)], query: Annotated[PopularQuery, Query()]
-    ) -> Recommendations:
+    @app.get(
+        "/v1/similar/{item_id}",
+        summary="Items like one",
+        dependencies=dependencies,
+        responses=responses,
+        openapi_extra=described_query(PopularQuery),
+    )
+    async def similar(item_id: Annotated[str, Path(min_length=1, max_length=256)], request: Request) -> Recommendations:
+        query = read_query(PopularQuery, request)
         recommender = maker.reader.models.recommender
         wanted = query.n + len(maker.reader.withdrawn)
         top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms()) if recommender else None
