@@ -21,7 +21,7 @@ from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.accepted_events import decide_fates
 from afterclick.connectors.ledger import read_past
 from afterclick.event_clock import EventClock
-from afterclick.event_fates import FATES, NO_FATES, Batch, count_fates, read_arrivals, select_parts
+from afterclick.event_fates import FATES, NO_FATES, Batch, count_fates, read_arrivals, select_parts, with_payload_hash
 from afterclick.events import decode_events
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
@@ -67,7 +67,6 @@ def write_events(
     Before anything is written Great Expectations looks at a sample of the batch (`suite_validation`).
     1. quarantine, 2. events, 3. late events, 4. the ledger: Delta skips what a crashed attempt already committed.
     What an earlier attempt stored of this batch is no earlier event: a replayed batch is no duplicate of itself.
-    The fates are a local checkpoint, not persisted: Delta throws what is persisted away once a table in its plan changes.
 
     Parameters
     ----------
@@ -75,21 +74,21 @@ def write_events(
         None where time has no order, as in imported history: then nothing is late.
     """
     spark, batch = checked.sparkSession, Batch(query, str(delta_tables.generation(settings, query)), batch_id)
-    checked.persist()  # read and decoded once: arrivals and fates look at it
+    checked = with_payload_hash(checked).persist()  # read and decoded once: arrivals, fates and tables look at it
     with delta_tables.fates_lock(settings):
         arrivals = read_arrivals(checked)
         past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
         if arrivals.ranges:
-            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings).localCheckpoint()
+            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings)
             counts = count_fates(fates)
         else:  # the first batch of a new topic: only the ledger's row says that nothing came
             fates, counts = checked, NO_FATES
-        checked.unpersist()
         if sample_check and counts["consumed"]:
             sample_check.check(fates, counts["consumed"])
         accounted = arrivals if clock else arrivals._replace(ranges=[])
         for table, rows in select_parts(fates, counts, accounted, batch, read_suite(settings.suite_path("events"))):
             delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
+    checked.unpersist()
     job_metrics().count_fates(counts, FATES)
     if clock and past:
         clock.advance(batch_id, past, arrivals.ranges)

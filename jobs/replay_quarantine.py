@@ -18,7 +18,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from afterclick.connectors import delta_tables, replay_runs
 from afterclick.connectors.accepted_events import decide_fates
-from afterclick.event_fates import FATES, UNORDERED, count_fates, read_arrivals, select_parts
+from afterclick.event_fates import FATES, UNORDERED, count_fates, read_arrivals, select_parts, with_payload_hash
 from afterclick.events import decode_events
 from afterclick.job_runner import job_context
 from afterclick.quality import flag_violations, read_suite
@@ -78,7 +78,7 @@ def finish(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) 
 def decide(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) -> DataFrame:
     """Return the fates of a run's repaired messages; nothing is written."""
     raw = select_repaired(replay_runs.read_run(spark, settings, run), run.steps)
-    checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
+    checked = with_payload_hash(flag_violations(decode_events(raw), read_suite(settings.suite_path("events"))))
     return decide_fates(checked, read_arrivals(checked), run.batch(settings), past=None, settings=settings)
 
 

@@ -5,13 +5,15 @@ Every message of a batch gets exactly one fate, and the ledger's row says how ma
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import reduce
+from operator import and_
 from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from afterclick.consent_filter import has_consent
-from afterclick.event_clock import OffsetRange
+from afterclick.event_clock import Clocks, OffsetRange, with_watermark
 from afterclick.quality import Suite
 from afterclick.schemas import EVENT_MESSAGE, LATE_EVENT, STORED_EVENT
 from afterclick.schemas_fates import LEDGER, QUARANTINED_EVENT
@@ -27,7 +29,10 @@ NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
 _ACCEPTED = ("events", "late_events")
 _OF_DELIVERY = {"event_at", "received_at", "ip_prefix", "device", "is_bot"}
 _NOT_PAYLOAD = {"event_id", "consent", "rejected_reason"} | _OF_DELIVERY
-_ARRIVAL = ("kafka_at", "topic", "kafka_partition", "kafka_offset")
+_POSITION = ("topic", "kafka_partition", "kafka_offset")
+_ARRIVAL = ("kafka_at", *_POSITION)
+_NARROW = (*_ARRIVAL, "event_id", "event_at", "payload_hash", "failed_rules", "fate")
+_SMALL_BATCH = 20_000
 
 
 class Batch(NamedTuple):
@@ -76,35 +81,60 @@ def read_arrivals(checked: DataFrame) -> Arrivals:
 
 
 def flag_fates(
-    timed: DataFrame, *, known: DataFrame | None, batch: Batch, known_bad: DataFrame | None = None
+    checked: DataFrame,
+    *,
+    clocks: Clocks | None,
+    watermark_minutes: int,
+    known: DataFrame | None,
+    batch: Batch,
+    known_bad: DataFrame | None = None,
 ) -> DataFrame:
-    """Add `fate`, `payload_hash` and `is_id_reused` to rows of `schemas.DECODED_EVENT`.
+    """Add `fate`, `watermark_at` and `is_id_reused` to rows of `schemas.DECODED_EVENT`.
 
     Parameters
     ----------
-    timed
-        With `failed_rules` and `watermark_at`.
+    checked
+        With `failed_rules` and `payload_hash`; with `is_kept_out` where people may be.
+    clocks, watermark_minutes
+        As for `event_clock.with_watermark`.
     known
         Accepted events of earlier batches within the window of duplicates (`connectors.accepted_events.read_known`);
         rows of `batch` itself, which an earlier attempt may have stored, are left out. None: there are none.
     known_bad
         Kafka positions in quarantine, unique, when an earlier checkpoint has read this batch's messages.
+
+    Notes
+    -----
+    Order and repetition are found in narrow rows, and only what differs by them is joined to the messages, which are
+    neither sorted nor moved. That is a Spark job, of which a local checkpoint is left, not a plan: Delta throws what is
+    persisted away once a table in its plan changes.
     """
-    is_late = F.coalesce(F.col("event_at") < F.col("watermark_at"), F.lit(False))
     fate = (
         F.when(F.size("failed_rules") > 0, "quarantine")
         .when(~has_consent(Purpose.ANALYTICS), "no_consent")
-        .when(is_late, "late_events")
         .otherwise("events")
     )
-    flagged = timed.withColumns({"fate": fate, "payload_hash": payload_hash()})
-    once = _flag_repeated(flagged)
-    fates = once if known is None else _flag_known(once, known, batch)
-    return fates if known_bad is None else _flag_known_bad(fates, known_bad)
+    is_out = F.col("is_kept_out") if "is_kept_out" in checked.columns else F.lit(False)
+    first = checked.withColumn("fate", F.when(is_out, "no_consent").otherwise(fate))
+    timed = with_watermark(first.select(*_NARROW), clocks, watermark_minutes=watermark_minutes)
+    others = _late_or_repeated(timed, known, batch)
+    if known_bad is not None:
+        is_bad = timed.where("fate = 'quarantine'").join(known_bad, on=list(_POSITION), how="left_semi")
+        others = others.unionByName(
+            is_bad.select(*_POSITION, F.lit(True).alias("is_repeated")), allowMissingColumns=True
+        )
+    joined = first.join(F.broadcast(others.localCheckpoint()), on=list(_POSITION), how="left")
+    late = F.when(F.col("watermark_at").isNotNull(), "late_events").otherwise(F.col("fate"))
+    return joined.withColumns(
+        {
+            "fate": F.when(F.col("is_repeated"), "duplicates").otherwise(late),
+            "is_id_reused": F.coalesce("is_id_reused", F.lit(False)),
+        }
+    ).drop("is_repeated")
 
 
-def payload_hash() -> Column:
-    """Return a hash of what an event says, without its times, its consent and what the connection tells.
+def with_payload_hash(checked: DataFrame) -> DataFrame:
+    """Add `payload_hash`: of what an event says, without its times, its consent and what the connection tells.
 
     Notes
     -----
@@ -112,50 +142,35 @@ def payload_hash() -> Column:
     two deliveries of one event.
     """
     said = [name for name in EVENT_MESSAGE.names if name not in _NOT_PAYLOAD]
-    return F.xxhash64(F.to_json(F.struct(*said)))
+    return checked.withColumn("payload_hash", F.xxhash64(F.to_json(F.struct(*said))))
 
 
-def _flag_repeated(flagged: DataFrame) -> DataFrame:
-    """Within the batch: the same id and payload again is a duplicate, another payload is kept and marked."""
-    kept = flagged.withColumn("_kept", F.col("fate").isin(*_ACCEPTED))
-    by_id = Window.partitionBy("event_id", "_kept").orderBy(*_ARRIVAL)
-    by_payload = Window.partitionBy("event_id", "_kept", "payload_hash").orderBy(*_ARRIVAL)
-    numbered = kept.withColumn("_first", F.first("payload_hash").over(by_id)).withColumn(
-        "_delivery", F.row_number().over(by_payload)
-    )
-    fate = F.when(F.col("_kept") & (F.col("_delivery") > 1), "duplicates").otherwise(F.col("fate"))
-    is_reused = F.col("_kept") & (F.col("_first") != F.col("payload_hash"))
-    marked = numbered.withColumns({"fate": fate, "is_id_reused": is_reused})
-    return marked.drop("_kept", "_first", "_delivery")
+def _late_or_repeated(timed: DataFrame, known: DataFrame | None, batch: Batch) -> DataFrame:
+    """Return the positions of accepted messages that are late, repeated, or have an id that another payload had before.
+
+    The same id and payload again is a duplicate, another payload is kept and marked. `watermark_at` is null where a
+    message is not late.
+    """
+    late = F.when(F.col("event_at") < F.col("watermark_at"), F.col("watermark_at"))
+    accepted = timed.where("fate = 'events'").withColumn("watermark_at", late)
+    rows = accepted.select("event_id", "payload_hash", *_ARRIVAL, "watermark_at", F.lit(True).alias("_is_new"))
+    if known is not None:
+        rows = rows.unionByName(_earlier(accepted, known, batch), allowMissingColumns=True)
+    order = ("_is_new", *_ARRIVAL)
+    first = F.first("payload_hash").over(Window.partitionBy("event_id").orderBy(*order))
+    delivery = F.row_number().over(Window.partitionBy("event_id", "payload_hash").orderBy(*order))
+    marked = rows.withColumns({"is_repeated": delivery > 1, "is_id_reused": (delivery == 1) & (first != F.col("payload_hash"))})
+    others = marked.where("_is_new AND (is_repeated OR is_id_reused OR watermark_at IS NOT NULL)")
+    return others.select(*_POSITION, "watermark_at", "is_repeated", "is_id_reused")
 
 
-def _flag_known(once: DataFrame, known: DataFrame, batch: Batch) -> DataFrame:
-    """Against earlier batches: the same rule."""
-    is_of_this_batch = (
-        F.col("query").eqNullSafe(F.lit(batch.query))
-        & F.col("generation").eqNullSafe(F.lit(batch.generation))
-        & F.col("batch_id").eqNullSafe(F.lit(batch.batch_id))
-    )
-    earlier = known.where(~is_of_this_batch).select("event_id", F.col("payload_hash").alias("_known_hash"))
-    wanted = once.where(F.col("fate").isin(*_ACCEPTED)).select("event_id").distinct()
-    # The batch is the small side; `earlier` is only scanned. One row per id after the aggregation.
-    met = earlier.join(F.broadcast(wanted), on="event_id", how="inner")
-    hashes = met.groupBy("event_id").agg(F.collect_set("_known_hash").alias("_known_hashes"))
-    joined = once.join(F.broadcast(hashes), on="event_id", how="left")
-    is_accepted, is_known = F.col("fate").isin(*_ACCEPTED), F.col("_known_hashes").isNotNull()
-    is_repeated = F.array_contains("_known_hashes", F.col("payload_hash"))
-    fate = F.when(is_accepted & is_known & is_repeated, "duplicates").otherwise(F.col("fate"))
-    is_reused = F.col("is_id_reused") | (is_accepted & is_known)
-    return joined.withColumns({"fate": fate, "is_id_reused": is_reused}).drop("_known_hashes")
-
-
-def _flag_known_bad(fates: DataFrame, known_bad: DataFrame) -> DataFrame:
-    """Messages that an earlier checkpoint has put into quarantine are not put there twice."""
-    position = ["topic", "kafka_partition", "kafka_offset"]
-    joined = fates.join(known_bad.withColumn("_is_known", F.lit(True)), on=position, how="left")
-    is_repeated = (F.col("fate") == "quarantine") & F.coalesce("_is_known", F.lit(False))
-    fate = F.when(is_repeated, "duplicates").otherwise(F.col("fate"))
-    return joined.withColumn("fate", fate).drop("_is_known")
+def _earlier(accepted: DataFrame, known: DataFrame, batch: Batch) -> DataFrame:
+    """Return ids and payloads of earlier batches that this one has again."""
+    is_of_this_batch = reduce(and_, (F.col(name).eqNullSafe(F.lit(value)) for name, value in batch._asdict().items()))
+    earlier = known.where(~is_of_this_batch).select("event_id", "payload_hash")
+    # The batch is the small side; what is known is only scanned.
+    met = earlier.join(F.broadcast(accepted.select("event_id").distinct()), on="event_id", how="left_semi")
+    return met.distinct().withColumn("_is_new", F.lit(False))
 
 
 def count_fates(fates: DataFrame) -> dict[str, int]:
@@ -173,7 +188,8 @@ def select_parts(
     if counts["quarantine"]:
         yield "quarantine", select_quarantined(fates, suite, batch)
     if counts["events"]:
-        yield "events", select_accepted(fates, "events", batch).repartition("event_date")  # one file a date
+        rows = select_accepted(fates, "events", batch)
+        yield "events", rows.repartition("event_date") if counts["events"] < _SMALL_BATCH else rows  # one file a date
     if counts["late_events"]:
         yield "late_events", select_accepted(fates, "late_events", batch)
     yield "ledger", ledger_row(fates.sparkSession, counts, arrivals, batch)

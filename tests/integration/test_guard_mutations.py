@@ -15,7 +15,7 @@ from pyspark.sql import functions as F
 
 from afterclick import event_fates
 from afterclick.collector import event_sink
-from afterclick.connectors import accepted_events, delta_tables, redis_scripts, redis_store
+from afterclick.connectors import delta_tables, redis_scripts, redis_store
 from afterclick.connectors.redis_store import RedisStore
 from afterclick.settings import Settings
 from integration import test_broker_outage, test_update_recommendations
@@ -36,11 +36,12 @@ def turns_red() -> Iterator[None]:
 def test_without_deduplication_a_redelivery_is_stored_twice(
     spark: SparkSession, tables: Settings, monkeypatch: Patch
 ) -> None:
-    def flag_nothing(flagged: DataFrame, *_: Any) -> DataFrame:
-        return flagged.withColumn("is_id_reused", F.lit(False))
+    find = event_fates._late_or_repeated  # noqa: SLF001
 
-    monkeypatch.setattr(event_fates, "_flag_repeated", flag_nothing)
-    monkeypatch.setattr(event_fates, "_flag_known", flag_nothing)
+    def find_nothing(timed: DataFrame, *rest: Any) -> DataFrame:
+        return find(timed, *rest).withColumn("is_repeated", F.lit(False))
+
+    monkeypatch.setattr(event_fates, "_late_or_repeated", find_nothing)
 
     with turns_red():
         test_ingest_events.test_write_events_counts_a_redelivery_in_a_later_batch_as_duplicate(spark, tables)
@@ -67,7 +68,7 @@ def test_without_the_late_split_a_late_event_joins_the_others(
     def never_late(checked: DataFrame, *_: Any, **__: Any) -> DataFrame:
         return checked.withColumn("watermark_at", F.lit(None).cast("timestamp"))
 
-    monkeypatch.setattr(accepted_events, "with_watermark", never_late)
+    monkeypatch.setattr(event_fates, "with_watermark", never_late)
 
     with turns_red():
         test_ingest_events.test_write_events_puts_every_message_in_its_place(spark, tables)

@@ -7,7 +7,7 @@ from pyspark.sql import functions as F
 
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.kept_out import open_kept_out, withdraw_consent, withdraw_stored
-from afterclick.event_clock import Past, with_watermark
+from afterclick.event_clock import Past
 from afterclick.event_fates import Arrivals, Batch, flag_fates
 from afterclick.schemas import STORED_EVENT
 from afterclick.settings import Settings
@@ -59,15 +59,16 @@ def decide_fates(
     Parameters
     ----------
     checked
-        Rows of `schemas.DECODED_EVENT` with `failed_rules`.
+        Rows of `schemas.DECODED_EVENT` with `failed_rules` and `payload_hash`.
     past
         None where time has no order, as in imported history: then nothing is late.
     """
     spark = checked.sparkSession
     allowed = withdraw_consent(checked, open_kept_out(settings))
-    timed = with_watermark(allowed, past and past.clocks, watermark_minutes=settings.streams.watermark_minutes)
     known = read_known(spark, settings, arrivals.oldest_received_at)
     known_bad = read_quarantined_positions(spark, settings) if past and past.has_read(arrivals.ranges) else None
-    fates = flag_fates(timed, known=known, known_bad=known_bad, batch=batch)
-    fate = F.when(F.col("is_kept_out"), "no_consent").otherwise(F.col("fate"))
-    return fates.withColumn("fate", fate).drop("is_kept_out")
+    minutes = settings.streams.watermark_minutes
+    clocks = past and past.clocks
+    return flag_fates(
+        allowed, clocks=clocks, watermark_minutes=minutes, known=known, known_bad=known_bad, batch=batch
+    ).drop("is_kept_out")

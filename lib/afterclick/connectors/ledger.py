@@ -63,7 +63,7 @@ def check_ledger(spark: SparkSession, settings: Settings) -> dict[str, int]:
             **_table_faults(ledger, tables, removed),
             "in_two_tables": _positions_in_two(tables),
             "repeated": accepted.count() - accepted.distinct().count(),
-            "removed": removed.agg(F.coalesce(F.sum("removed"), F.lit(0))).first()[0],
+            "removed": sum(row.removed for row in removed.select("removed").collect()),
         }
     finally:
         removed.unpersist()
