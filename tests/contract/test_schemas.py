@@ -7,6 +7,7 @@ import pytest
 
 from afterclick.quality import CHECK_COLUMNS, read_suite
 from afterclick.schemas import DECODED_EVENT, EVENT_MESSAGE, TABLES
+from afterclick.suite_validation import as_expectations
 from golden_files import assert_golden
 
 
@@ -38,3 +39,4 @@ def test_every_table_has_a_suite_that_names_existing_columns(table: str) -> None
     assert suite.name == table
     assert suite.rules
     assert named <= set(TABLES[table].names)
+    assert len(as_expectations(suite).expectations) == len(suite.content["expectations"])  # Great Expectations takes it
