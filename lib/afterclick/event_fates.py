@@ -168,8 +168,8 @@ def _earlier(accepted: DataFrame, known: DataFrame, batch: Batch) -> DataFrame:
     """Return ids and payloads of earlier batches that this one has again."""
     is_of_this_batch = reduce(and_, (F.col(name).eqNullSafe(F.lit(value)) for name, value in batch._asdict().items()))
     earlier = known.where(~is_of_this_batch).select("event_id", "payload_hash")
-    # The batch is the small side; what is known is only scanned.
-    met = earlier.join(F.broadcast(accepted.select("event_id").distinct()), on="event_id", how="left_semi")
+    # The batch is the small side; what is known is only scanned. Repeated ids do no harm and cost less than finding them.
+    met = earlier.join(F.broadcast(accepted.select("event_id")), on="event_id", how="left_semi")
     return met.distinct().withColumn("_is_new", F.lit(False))
 
 
