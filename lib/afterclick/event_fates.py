@@ -159,7 +159,9 @@ def _late_or_repeated(timed: DataFrame, known: DataFrame | None, batch: Batch) -
     order = ("_is_new", *_ARRIVAL)
     first = F.first("payload_hash").over(Window.partitionBy("event_id").orderBy(*order))
     delivery = F.row_number().over(Window.partitionBy("event_id", "payload_hash").orderBy(*order))
-    marked = rows.withColumns({"is_repeated": delivery > 1, "is_id_reused": (delivery == 1) & (first != F.col("payload_hash"))})
+    marked = rows.withColumns(
+        {"is_repeated": delivery > 1, "is_id_reused": (delivery == 1) & (first != F.col("payload_hash"))}
+    )
     others = marked.where("_is_new AND (is_repeated OR is_id_reused OR watermark_at IS NOT NULL)")
     return others.select(*_POSITION, "watermark_at", "is_repeated", "is_id_reused")
 

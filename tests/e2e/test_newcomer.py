@@ -146,6 +146,7 @@ def test_every_other_documented_command_runs(me: Newcomer) -> None:
     stop_services(me.services)
     me.services.clear()
     nightly_work(me)
+    me.type("afterclick down")
 
     documented = {key_of(command) for command in documented_commands()}
     elsewhere = set(json.loads(ELSEWHERE.read_text(encoding="utf-8")))

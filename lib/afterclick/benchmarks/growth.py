@@ -1,4 +1,4 @@
-"""How the cost of a micro-batch grows with what there already is: people stored, items, history, open sessions, versions.
+"""How the cost of a micro-batch grows with what there is: people, items, history, open sessions, versions, events stored.
 
 Each curve is measured at sizes ten times apart; `exponent` is the slope of log time over log size (0 = does not grow,
 1 = linear), fitted by least squares; `step` the largest growth of time for ten times the size.
@@ -7,19 +7,24 @@ Each curve is measured at sizes ten times apart; `exponent` is the slope of log 
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from pyspark.sql import SparkSession
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
-from afterclick.benchmarks import open_sessions, rank
+from afterclick.benchmarks import ingest, open_sessions, rank
 from afterclick.benchmarks.people import VERSION, write_people
 from afterclick.connectors import delta_tables, redis_store
 from afterclick.connectors.redis_store import Fence
+from afterclick.event_clock import EventClock
 from afterclick.event_fates import NO_FATES, UNORDERED, Batch, ledger_row
 from afterclick.local.demo import demo_session
 from afterclick.recommendations import update_lists
+from afterclick.schemas import STORED_EVENT
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 
@@ -28,6 +33,8 @@ REACH = 1.3
 """Most growth of a batch's time for ten times the size."""
 _TOUCHED = 50
 """People of a micro-batch."""
+_INGESTED, _INGEST_RUNS = 2_000, 3
+"""Messages of a batch, and batches of each size."""
 
 
 def measure(settings: Settings, *, announce: Announce, quick: bool = False) -> dict[str, Any]:
@@ -39,6 +46,7 @@ def measure(settings: Settings, *, announce: Announce, quick: bool = False) -> d
         "history": _history(settings, [20, 200], announce),
         "open_sessions": _open_sessions([10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
         "table_versions": _versions(settings, [1, 10, 100], announce),
+        "events_stored": _stored(settings, [10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
     }
     worst = max(curve["step"] for curve in curves.values())
     return {"measured": worst, "baseline": REACH, "ratio": round(REACH / worst, 3), "runs": 5, "curves": curves}
@@ -134,6 +142,46 @@ def _versions(settings: Settings, sizes: Sequence[int], announce: Announce) -> d
                 _append(spark, settings, next(numbers))
             seconds.append(_median(lambda: _append(spark, settings, next(numbers))))
     return fitted(sizes, seconds)
+
+
+def _stored(settings: Settings, sizes: Sequence[int], announce: Announce) -> dict[str, Any]:
+    """Measure a batch of new messages through ingest, with so many events that were received within the last hour."""
+    begins_at, clock, numbers = datetime.now(UTC) - timedelta(hours=1), EventClock(), iter(range(100))
+    seconds, stored = [], 0
+
+    def take(spark: SparkSession) -> None:
+        number = next(numbers)
+        ingest.take(spark, settings, number, f"growth-{number}", clock=clock)
+
+    for number in range(len(sizes) * (_INGEST_RUNS + 1)):
+        ingest.send(settings, f"growth-{number}", number * _INGESTED, _INGESTED, begins_at)
+    with demo_session(settings) as spark:
+        delta_tables.ensure_tables(spark, settings)
+        for size in sizes:
+            announce(f"{size:,} events stored")
+            rows = _events(spark, stored, size, begins_at)
+            delta_tables.append_once(rows, settings, query="growth", table="events", batch_id=size)
+            stored = size
+            seconds.append(_median(partial(take, spark), _INGEST_RUNS))
+    return fitted(sizes, seconds)
+
+
+def _events(spark: SparkSession, first: int, end: int, received_from: datetime) -> DataFrame:
+    received = F.lit(received_from) + F.make_interval(secs=F.col("id") % 3_600)
+    known = {
+        "event_id": F.expr("uuid()"),
+        "event_type": F.lit("view"),
+        "subject_id": F.format_string("%032x", F.col("id") % 20_000),
+        "event_at": received,
+        "received_at": received,
+        "consent": F.array(F.lit("analytics")),
+        "event_date": F.to_date(received),
+        "payload_hash": F.xxhash64("id"),
+        "query": F.lit("growth"),
+        "batch_id": F.lit(0),
+    }
+    columns = [known.get(field.name, F.lit(None)).cast(field.dataType).alias(field.name) for field in STORED_EVENT]
+    return spark.range(first, end).select(columns)
 
 
 def _append(spark: SparkSession, settings: Settings, number: int) -> None:

@@ -32,12 +32,11 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
     begins_at, clock = datetime.now(UTC) - timedelta(hours=1), EventClock()
     for number, topic in enumerate(topics):
         announce(f"{topic}: sending {size:,} messages")
-        create_topic(settings.kafka.bootstrap_servers, topic, settings.kafka.events_partitions)
-        _fill(settings, topic, _messages(number * size, size, begins_at))
+        send(settings, topic, number * size, size, begins_at)
     with demo_session(settings) as spark:
         mine, theirs = iter(enumerate(topics)), iter(enumerate(topics))
         compared = compare(
-            lambda: _ingest(spark, settings, *next(mine), clock=clock),
+            lambda: take(spark, settings, *next(mine), clock=clock),
             lambda: _copy(spark, settings, *next(theirs)),
             runs=runs,
         )
@@ -51,7 +50,18 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
     }
 
 
-def _ingest(spark: SparkSession, settings: Settings, number: int, topic: str, *, clock: EventClock) -> None:
+def send(settings: Settings, topic: str, first: int, size: int, begins_at: datetime) -> None:
+    """Create a topic and fill it with acceptable messages, the `first` of all topics' onwards."""
+    create_topic(settings.kafka.bootstrap_servers, topic, settings.kafka.events_partitions)
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all", linger_ms=20)
+    for key, value in _messages(first, size, begins_at):
+        producer.send(topic, value=value, key=key)
+    producer.flush()
+    producer.close()
+
+
+def take(spark: SparkSession, settings: Settings, number: int, topic: str, *, clock: EventClock) -> None:
+    """Ingest a topic as batch `number`."""
     from jobs import ingest_events  # noqa: PLC0415 - jobs import connectors, we sit above
 
     delta_tables.ensure_tables(spark, settings, ingest_events.WRITTEN)
@@ -76,11 +86,3 @@ def _messages(first: int, size: int, begins_at: datetime) -> Iterator[tuple[byte
         at = iso(begins_at + timedelta(milliseconds=number))
         message = good_message(number, plan) | {"subject_id": f"{number % 20_000:032x}", "event_at": at}
         yield message["subject_id"].encode(), msgspec.json.encode(message | {"received_at": at})
-
-
-def _fill(settings: Settings, topic: str, messages: Iterator[tuple[bytes, bytes]]) -> None:
-    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all", linger_ms=20)
-    for key, value in messages:
-        producer.send(topic, value=value, key=key)
-    producer.flush()
-    producer.close()
