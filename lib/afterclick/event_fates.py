@@ -29,8 +29,9 @@ NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
 _ACCEPTED = ("events", "late_events")
 _OF_DELIVERY = {"event_at", "received_at", "ip_prefix", "device", "is_bot"}
 _NOT_PAYLOAD = {"event_id", "consent", "rejected_reason"} | _OF_DELIVERY
-_POSITION = ("topic", "kafka_partition", "kafka_offset")
-_ARRIVAL = ("kafka_at", *_POSITION)
+POSITION = ("topic", "kafka_partition", "kafka_offset")
+"""A message's key."""
+_ARRIVAL = ("kafka_at", *POSITION)
 _NARROW = (*_ARRIVAL, "event_id", "event_at", "payload_hash", "failed_rules", "fate")
 _SMALL_BATCH = 20_000
 
@@ -119,11 +120,11 @@ def flag_fates(
     timed = with_watermark(first.select(*_NARROW), clocks, watermark_minutes=watermark_minutes)
     others = _late_or_repeated(timed, known, batch)
     if known_bad is not None:
-        is_bad = timed.where("fate = 'quarantine'").join(known_bad, on=list(_POSITION), how="left_semi")
+        is_bad = timed.where("fate = 'quarantine'").join(known_bad, on=list(POSITION), how="left_semi")
         others = others.unionByName(
-            is_bad.select(*_POSITION, F.lit(True).alias("is_repeated")), allowMissingColumns=True
+            is_bad.select(*POSITION, F.lit(True).alias("is_repeated")), allowMissingColumns=True
         )
-    joined = first.join(F.broadcast(others.localCheckpoint()), on=list(_POSITION), how="left")
+    joined = first.join(F.broadcast(others.localCheckpoint()), on=list(POSITION), how="left")
     late = F.when(F.col("watermark_at").isNotNull(), "late_events").otherwise(F.col("fate"))
     return joined.withColumns(
         {
@@ -157,13 +158,12 @@ def _late_or_repeated(timed: DataFrame, known: DataFrame | None, batch: Batch) -
     if known is not None:
         rows = rows.unionByName(_earlier(accepted, known, batch), allowMissingColumns=True)
     order = ("_is_new", *_ARRIVAL)
-    first = F.first("payload_hash").over(Window.partitionBy("event_id").orderBy(*order))
+    by_id = Window.partitionBy("event_id").orderBy(*order)
+    is_met, first = ~F.first("_is_new").over(by_id), F.first("payload_hash").over(by_id)
     delivery = F.row_number().over(Window.partitionBy("event_id", "payload_hash").orderBy(*order))
-    marked = rows.withColumns(
-        {"is_repeated": delivery > 1, "is_id_reused": (delivery == 1) & (first != F.col("payload_hash"))}
-    )
+    marked = rows.withColumns({"is_repeated": delivery > 1, "is_id_reused": is_met | (first != F.col("payload_hash"))})
     others = marked.where("_is_new AND (is_repeated OR is_id_reused OR watermark_at IS NOT NULL)")
-    return others.select(*_POSITION, "watermark_at", "is_repeated", "is_id_reused")
+    return others.select(*POSITION, "watermark_at", "is_repeated", "is_id_reused")
 
 
 def _earlier(accepted: DataFrame, known: DataFrame, batch: Batch) -> DataFrame:

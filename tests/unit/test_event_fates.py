@@ -82,7 +82,7 @@ def test_flag_fates_keeps_and_marks_another_payload_under_the_same_id(spark: Spa
         make_message(event_id="a", items=PEN),
     )
 
-    assert marks(fates) == [("events", False), ("duplicates", False), ("events", True), ("duplicates", False)]
+    assert marks(fates) == [("events", False), ("duplicates", False), ("events", True), ("duplicates", True)]
     assert count_fates(fates)["reused_ids"] == 1
 
 
@@ -100,7 +100,7 @@ def test_flag_fates_finds_duplicates_and_reused_ids_of_an_earlier_batch(
 
     again = fates_of(spark, settings, *messages, known=known, batch=SECOND, first_offset=2)
 
-    assert marks(again) == [("duplicates", False), ("events", True), ("events", False), ("duplicates", False)]
+    assert marks(again) == [("duplicates", True), ("events", True), ("events", False), ("duplicates", True)]
 
 
 def test_flag_fates_is_the_same_when_the_batch_is_replayed_after_its_commit(

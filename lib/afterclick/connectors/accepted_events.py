@@ -8,7 +8,7 @@ from pyspark.sql import functions as F
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.kept_out import open_kept_out, withdraw_consent, withdraw_stored
 from afterclick.event_clock import Past
-from afterclick.event_fates import Arrivals, Batch, flag_fates
+from afterclick.event_fates import POSITION, Arrivals, Batch, flag_fates
 from afterclick.schemas import STORED_EVENT
 from afterclick.settings import Settings
 
@@ -46,7 +46,7 @@ def _read_stored(spark: SparkSession, settings: Settings) -> DataFrame:
 
 def read_quarantined_positions(spark: SparkSession, settings: Settings) -> DataFrame:
     """Return the Kafka positions in quarantine, each once."""
-    return read_table(spark, settings, "quarantine").select("topic", "kafka_partition", "kafka_offset").distinct()
+    return read_table(spark, settings, "quarantine").select(*POSITION).distinct()
 
 
 def decide_fates(

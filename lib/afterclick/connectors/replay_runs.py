@@ -10,12 +10,11 @@ from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
 from afterclick.connectors.delta_tables import filesystem_of, generation, table_lock, table_path
-from afterclick.event_fates import Batch
+from afterclick.event_fates import POSITION, Batch
 from afterclick.quarantine_fixes import Steps
 from afterclick.settings import Settings
 
 QUERY = "replay_quarantine"
-_POSITION = ("topic", "kafka_partition", "kafka_offset")
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,9 @@ def read_run(spark: SparkSession, settings: Settings, run: ReplayRun) -> DataFra
 
 def mark_replayed(spark: SparkSession, settings: Settings, fates: DataFrame) -> None:
     """Say in quarantine what became of the messages that left it; `fates` has one row per Kafka position."""
-    left = fates.where("fate <> 'quarantine'").select(*_POSITION, "fate")
+    left = fates.where("fate <> 'quarantine'").select(*POSITION, "fate")
     path = table_path(settings, "quarantine")
-    is_same = " AND ".join(f"kept.{name} <=> replayed.{name}" for name in _POSITION)
+    is_same = " AND ".join(f"kept.{name} <=> replayed.{name}" for name in POSITION)
     merge = DeltaTable.forPath(spark, path).alias("kept").merge(left.alias("replayed"), is_same)
     marks = {"replayed_at": "current_timestamp()", "replay_fate": "replayed.fate"}
     with table_lock(path):
