@@ -21,7 +21,8 @@ def test_each_batch_with_rows_is_logged_once(spark: Any, tmp_path: Path, caplog:
     watcher = BatchWatcher(query, metrics)
     try:
         for number, rows in enumerate((1, 3)):
-            (folder / f"{number}.txt").write_text("x\n" * rows, encoding="utf-8")
+            (tmp_path / "next.txt").write_text("x\n" * rows, encoding="utf-8")
+            (tmp_path / "next.txt").rename(folder / f"{number}.txt")  # the query must not list a file still empty
             query.processAllAvailable()
             watcher.log_finished()
             watcher.log_finished()
