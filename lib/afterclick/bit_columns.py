@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Integers = npt.NDArray[np.integer]
 _SEVEN_BITS, _MORE, _WIDEST = 0x7F, 0x80, 63
+_POWERS = 1 << np.arange(_WIDEST)
 
 
 def pack_numbers(numbers: Iterable[int]) -> bytes:
@@ -70,9 +71,7 @@ def unpack_bits(value: bytes, at: int, count: int, width: int) -> tuple[npt.NDAr
     if not 0 <= width <= _WIDEST:
         raise ValueError(f"numbers of {width} bits in {len(value)} bytes")
     bits, end = _read_bits(value, at, count * width)
-    whole = np.zeros((count, 64), np.uint8)
-    whole[:, :width] = bits.reshape(count, width)
-    return np.packbits(whole, axis=1, bitorder="little").view("<i8").ravel(), end
+    return bits.reshape(count, width).dot(_POWERS[:width]), end
 
 
 def pack_rising(values: Integers, below: int) -> bytes:

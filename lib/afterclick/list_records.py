@@ -109,13 +109,15 @@ def pack_list(top: TopList, names: ItemNames) -> bytes:
     return _HEADER.pack(MAGIC, *scales) + begin + columns + end
 
 
-def unpack_list(value: bytes, version: str, names: ItemNames) -> TopList:
+def unpack_list(value: bytes, version: str, names: ItemNames, shown_at_ms: int | None = None) -> TopList:
     """Return the list of a record, or of what was stored before there were records: MessagePack of `TopList`.
 
     Parameters
     ----------
     names
         As it was packed with: those of `version`.
+    shown_at_ms
+        Return only what is shown at this time, as `TopList.at` does: half the work.
 
     Raises
     ------
@@ -123,8 +125,10 @@ def unpack_list(value: bytes, version: str, names: ItemNames) -> TopList:
         If the record is not one of ours.
     """
     try:
-        is_ours = value.startswith(MAGIC)
-        return _unpack(value, version, names) if is_ours else msgspec.msgpack.decode(value, type=TopList)
+        if value.startswith(MAGIC):
+            return _unpack(value, version, names, shown_at_ms)
+        before: TopList = msgspec.msgpack.decode(value, type=TopList)
+        return before if shown_at_ms is None else before.at(shown_at_ms)
     except (ValueError, LookupError, OverflowError, struct.error, msgspec.DecodeError) as error:
         told = f"a list of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r} and items of {version}: {error}"
         message = f"{told}. Another program uses the prefix, or the cache is damaged: run `afterclick rebuild-cache`"
@@ -141,7 +145,7 @@ def unpack_names(value: bytes) -> ItemNames:
     return ItemNames(msgspec.msgpack.decode(value, type=list[str]))
 
 
-def _unpack(value: bytes, version: str, names: ItemNames) -> TopList:
+def _unpack(value: bytes, version: str, names: ItemNames, shown_at_ms: int | None) -> TopList:
     _, best, step, later_best, later_step = _HEADER.unpack_from(value)
     numbers, at = unpack_numbers(value, _HEADER.size, 9)
     source, row_width, reason_width, count, later_count, fresh_ms, generated_ms, later_after_ms, end = numbers
@@ -150,14 +154,22 @@ def _unpack(value: bytes, version: str, names: ItemNames) -> TopList:
     if at + end != len(value):
         raise ValueError(f"{at + end} bytes expected")
     more = msgspec.msgpack.decode(value[at:], type=_Unnumbered) if end else _Unnumbered()
-    ids = _texts((column & (1 << row_width) - 1).tolist(), names.ids, more.texts)
-    reasons = _texts((column >> row_width).tolist(), REASONS, more.texts)
-    scores = np.concatenate([best - step * levels[:count], later_best - later_step * (levels[count:] - LEVELS)])
-    items = list(map(ListedItem, ids, scores.round(6).tolist(), reasons))
+    later_ms = fresh_ms + later_after_ms
+
+    def places(part: slice, best: float, steps: npt.NDArray[np.float64]) -> list[ListedItem]:
+        ids = _texts((column[part] & (1 << row_width) - 1).tolist(), names.ids, more.texts)
+        reasons = _texts((column[part] >> row_width).tolist(), REASONS, more.texts)
+        return list(map(ListedItem, ids, (best - steps).round(6).tolist(), reasons))
+
+    is_over = later_count > 0 and shown_at_ms is not None and shown_at_ms > later_ms
+    items, later = [], None
+    if not is_over:
+        items = places(slice(count), best, step * levels[:count])
+    if is_over or (later_count and shown_at_ms is None):
+        later = places(slice(count, None), later_best, later_step * (levels[count:] - LEVELS))
     (told,) = _texts([source], SOURCES, more.texts)
-    times = fresh_ms, fresh_ms + generated_ms
-    later, later_ms = items[count:] or None, fresh_ms + later_after_ms
-    return TopList(version, told, *times, items[:count], more.trigger, later, later_ms)
+    shown = (later or [], None) if is_over else (items, later)
+    return TopList(version, told, fresh_ms, fresh_ms + generated_ms, shown[0], more.trigger, shown[1], later_ms)
 
 
 def _numbers(texts: list[str], known: Mapping[str, int], others: list[str]) -> list[int]:

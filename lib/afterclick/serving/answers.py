@@ -2,10 +2,12 @@
 
 import random
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import chain
 
-from pydantic import BaseModel
+import msgspec
+from starlette.responses import Response
 
 from afterclick.exploration import explore
 from afterclick.list_records import ListedItem, TopList
@@ -14,7 +16,8 @@ from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue
 from afterclick.serving.choosing import Chosen, Hidden, Rules, choose
 
 
-class Carrier(BaseModel):
+@dataclass(slots=True)
+class Carrier:
     """A past item and its exact share of a fold-in score."""
 
     item_id: str
@@ -22,7 +25,8 @@ class Carrier(BaseModel):
     """Those of all past items sum to 1; some may be negative."""
 
 
-class RankedItem(BaseModel):
+@dataclass(slots=True)
+class RankedItem:
     """One place of the list."""
 
     rank: int
@@ -43,7 +47,8 @@ class RankedItem(BaseModel):
     """Where this placement explores: the probability with which this item stands at this place."""
 
 
-class Recommendations(BaseModel):
+@dataclass(slots=True, kw_only=True)
+class Recommendations:
     """One answer, all of one model version."""
 
     source: str
@@ -63,7 +68,7 @@ class Recommendations(BaseModel):
     """Number of this list in the log of what was shown; null where it is not logged."""
     attribution: str | None = None
     """Token to send back with the events that follow from this list, as ``properties.attribution``."""
-    relaxed: list[str] = []
+    relaxed: list[str] = field(default_factory=list)
     """What was asked and could not be kept: ``category`` (it has no item that may be shown), ``per_category`` (nothing
     else is left), ``exclude_seen`` (the store is away, and what this person had is not in memory)."""
     items: list[RankedItem]
@@ -103,10 +108,7 @@ def build_answer(
         generated_at=_iso(top.generated_at_ms if personal else now_ms),
         trigger=top.trigger,
         relaxed=chosen.relaxed,
-        items=[
-            RankedItem(rank=rank, item_id=item.item_id, score=item.score, reason=item.reason)
-            for rank, item in enumerate(items, 1)
-        ],
+        items=[RankedItem(rank, item.item_id, item.score, item.reason) for rank, item in enumerate(items, 1)],
     )
     if propensities:
         for item, propensity in zip(answer.items, propensities, strict=True):
@@ -132,16 +134,18 @@ def _filler(item_id: str) -> ListedItem:
 
 def with_explanations(answer: Recommendations, explained: Mapping[str, Explained]) -> Recommendations:
     """Return the answer with what is behind each place."""
-    items = [
-        item.model_copy(update=_fields(found)) if (found := explained.get(item.item_id)) else item
-        for item in answer.items
-    ]
-    return answer.model_copy(update={"items": items})
+    items = [_explained(item, found) if (found := explained.get(item.item_id)) else item for item in answer.items]
+    return replace(answer, items=items)
 
 
-def _fields(found: Explained) -> dict[str, object]:
-    carried_by = [Carrier(item_id=past, share=share) for past, share in found.carried_by]
-    return {"because": found.because, "share": found.share, "carried_by": carried_by}
+def _explained(item: RankedItem, found: Explained) -> RankedItem:
+    carried_by = [Carrier(past, share) for past, share in found.carried_by]
+    return replace(item, because=found.because, share=found.share, carried_by=carried_by)
+
+
+def as_response(answer: Recommendations | dict[str, Recommendations]) -> Response:
+    """Return the HTTP answer; FastAPI would check every field of it once more."""
+    return Response(msgspec.json.encode(answer), media_type="application/json")
 
 
 def _iso(ms: int) -> str:

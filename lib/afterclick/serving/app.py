@@ -16,7 +16,7 @@ from afterclick.errors import ModelNotFoundError, SettingsError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
 from afterclick.request_ids import RequestIds
-from afterclick.serving.answers import Recommendations
+from afterclick.serving.answers import Recommendations, as_response
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.metrics import Metrics
@@ -84,27 +84,29 @@ def _add_lists(app: FastAPI, maker: ListMaker, needs_key: Sequence[Any]) -> None
     @app.get(
         "/v1/recommendations/{user_id}",
         summary="One person's list",
-        response_model_exclude_none=False,
+        response_model=Recommendations,
         dependencies=needs_key,
         responses=_ANSWERS,
         openapi_extra=described_query(PersonQuery),
     )
     async def recommendations(
         user_id: Annotated[str, Path(min_length=1, max_length=512)], request: Request
-    ) -> Recommendations:
+    ) -> Response:
         query = read_query(PersonQuery, request)
-        return await maker.for_person(RawId(query.kind, user_id), query, named(query.exclude), named(query.pin))
+        person, exclude, pin = RawId(query.kind, user_id), named(query.exclude), named(query.pin)
+        return as_response(await maker.for_person(person, query, exclude, pin))
 
     @app.get(
         "/v1/popular",
         summary="The list for everybody",
+        response_model=Recommendations,
         dependencies=needs_key,
         responses=_ANSWERS,
         openapi_extra=described_query(PopularQuery),
     )
-    async def popular_items(request: Request) -> Recommendations:
+    async def popular_items(request: Request) -> Response:
         query = read_query(PopularQuery, request)
-        return maker.make(None, query, exclude=named(query.exclude), pin=named(query.pin))
+        return as_response(maker.make(None, query, exclude=named(query.exclude), pin=named(query.pin)))
 
 
 def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from afterclick.list_records import ListedItem
@@ -73,31 +74,38 @@ def choose(candidates: Iterable[ListedItem], rules: Rules, hidden: Hidden, categ
 
     An answer is shorter than ``rules.n`` only where fewer candidates may be shown; no rule but `hidden` makes it so.
     """
-    chosen = {
-        item_id: ListedItem(item_id, 0.0, "pinned") for item_id in rules.pinned if hidden.leaves(item_id)
-    }  # keeps the order, each once
-    first = list(chosen.values())[: rules.n]
-    chosen = {item.item_id: item for item in first}
-    counts = Counter(category_of.get(item_id) for item_id in chosen)
+    pinned = {item_id: ListedItem(item_id, 0.0, "pinned") for item_id in rules.pinned if hidden.leaves(item_id)}
+    first = list(pinned.values())[: rules.n]  # in their order, each once
+    allowed = _allowed(candidates, hidden, {item.item_id for item in first})
+    if rules.per_category is not None:
+        return _choose_capped(allowed, first, rules, rules.per_category, category_of)
+    free = rules.n - len(first)
+    best = list(islice(allowed, free + rules.reserve))
+    return Chosen(first + best[:free], len(first), best[free:], [])
+
+
+def _choose_capped(
+    allowed: Iterable[ListedItem], first: list[ListedItem], rules: Rules, most: int, category_of: Mapping[str, str]
+) -> Chosen:
+    counts = Counter(category_of.get(item.item_id) for item in first)
     counts[None] = 0
-    over: list[ListedItem] = []
-    reserve: list[ListedItem] = []
-    for item in _allowed(candidates, hidden, {*chosen}):
-        is_over = rules.per_category is not None and counts[category_of.get(item.item_id)] >= rules.per_category
-        if is_over:
+    chosen, over, reserve = [*first], list[ListedItem](), list[ListedItem]()
+    for item in allowed:
+        category = category_of.get(item.item_id)
+        if counts[category] >= most:
             over.append(item)
             if len(over) > _MOST_OVER:
                 break
         elif len(chosen) < rules.n:
-            chosen[item.item_id] = item
-            if (category := category_of.get(item.item_id)) is not None:
+            chosen.append(item)
+            if category is not None:
                 counts[category] += 1
         elif len(reserve) < rules.reserve:
             reserve.append(item)
         if len(chosen) == rules.n and len(reserve) == rules.reserve:
             break
     missing = over[: rules.n - len(chosen)]
-    return Chosen([*chosen.values(), *missing], len(first), reserve, ["per_category"] if missing else [])
+    return Chosen(chosen + missing, len(first), reserve, ["per_category"] if missing else [])
 
 
 def _allowed(candidates: Iterable[ListedItem], hidden: Hidden, have: set[str]) -> Iterator[ListedItem]:

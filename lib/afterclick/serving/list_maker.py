@@ -58,13 +58,14 @@ class ListMaker:
         self, asked: RawId, wishes: PersonalWishes, exclude: tuple[str, ...], pin: tuple[str, ...]
     ) -> Recommendations:
         """Return somebody's list."""
-        begun = time.perf_counter()
-        read = await self.reader.read_person(asked, with_history=wishes.exclude_seen or wishes.explain)
+        begun, now_ms = time.perf_counter(), self.now_ms()
+        with_history = wishes.exclude_seen or wishes.explain
+        read = await self.reader.read_person(asked, now_ms=now_ms, with_history=with_history)
         if read.is_store_away:
             self._metrics.errors.inc()
         answer = self.make(read.top, wishes, exclude=exclude, pin=pin, read=read, unit=f"{asked.kind}:{asked.text}")
         if wishes.explain and read.history:
-            answer = self.explained(answer, read.history.records, now_ms=self.now_ms())
+            answer = self.explained(answer, read.history.records, now_ms=now_ms)
         self._metrics.seconds.observe(time.perf_counter() - begun)
         return answer
 

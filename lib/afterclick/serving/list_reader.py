@@ -32,6 +32,7 @@ from afterclick.models import load_model, newest_model
 from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
 from afterclick.serving.circuit_breaker import CircuitBreaker
+from afterclick.serving.grouped_reads import GroupedReads
 from afterclick.serving.model_reader import ModelReader
 from afterclick.serving.seen_memory import PersonRead, SeenMemory, seen_keys
 from afterclick.settings import Settings
@@ -55,6 +56,7 @@ class ListReader:
         self._client = redis.asyncio.Redis.from_url(
             url, socket_timeout=timeout, socket_connect_timeout=timeout, protocol=2, retry=once
         )
+        self._reads = GroupedReads(self._client, timeout)
         rules = settings.serving
         self._breaker = CircuitBreaker(rules.breaker_failures, rules.breaker_open_seconds, time.monotonic)
         self._popular: TopList | None = None
@@ -73,15 +75,16 @@ class ListReader:
         """Return the items that nobody may get: withdrawn ones, and those out of stock."""
         return self._hidden_from_all
 
-    async def read_person(self, identifier: RawId, *, with_history: bool = False) -> PersonRead:
-        """Return a person's list and, `with_history`, what they had; neither when they do not allow it.
+    async def read_person(self, identifier: RawId, *, now_ms: int, with_history: bool = False) -> PersonRead:
+        """Return a person's list as it is shown now and, `with_history`, what they had; neither when they do not allow it.
 
         While a store is away there is no list, and what they had is what this process read within the last hour.
         """
         subject_id = None
         try:
             subject_id = await self._find(identifier)
-            top, history = await self._ask(subject_id, with_history=with_history) if subject_id else (None, None)
+            found = await self._ask(subject_id, now_ms, with_history=with_history) if subject_id else (None, None)
+            top, history = found
         except StoreUnavailableError as error:
             logger.warning("served without the store: %s", error)
             return PersonRead(seen=self._seen.recall(subject_id) if subject_id else None, is_store_away=True)
@@ -94,41 +97,39 @@ class ListReader:
         person = await self._directory.find(identifier)
         return person.subject_id if person and person.allows(Purpose.PERSONALISATION) else None
 
-    async def _ask(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
+    async def _ask(
+        self, subject_id: str, now_ms: int, *, with_history: bool
+    ) -> tuple[TopList | None, StoredHistory | None]:
         """Read from Redis; StoreUnavailableError if it does not answer in time, or did not lately."""
         if not self._breaker.may_ask():
             message = "Redis did not answer lately and is not asked now"
             raise StoreUnavailableError(message)
-        limit = self._settings.redis.timeout_seconds
         try:
-            async with asyncio.timeout(limit):
-                found = await self._read_values(subject_id, with_history=with_history)
+            found = await self._read_values(subject_id, now_ms, with_history=with_history)
         except (RedisError, OSError, TimeoutError) as error:
             self._breaker.failed()
-            message = f"Redis did not answer within {limit} s: {error!r}"
+            message = f"Redis did not answer within {self._settings.redis.timeout_seconds} s: {error!r}"
             raise StoreUnavailableError(message) from error
         self._breaker.succeeded()
         return found
 
-    async def _read_values(self, subject_id: str, *, with_history: bool) -> tuple[TopList | None, StoredHistory | None]:
+    async def _read_values(
+        self, subject_id: str, now_ms: int, *, with_history: bool
+    ) -> tuple[TopList | None, StoredHistory | None]:
         """Ask for the list of the version that was served last, and for the pointer with it: it has moved once a night."""
         version, pointer = self._popular.model_version if self._popular else "", pointer_key(self._prefix)
         keys = [pointer, list_key(self._prefix, version, subject_id)]
         if with_history:
             keys.append(history_key(self._prefix, subject_id))
-        served, stored, *histories = await self._values(keys)
+        served, stored, *histories = await self._reads.values(keys)
         if served is None:
             return None, None
         if served.decode() != version:
             version = served.decode()
             await self._remember_popular(version)
-            (stored,) = await self._values([list_key(self._prefix, version, subject_id)])
+            (stored,) = await self._reads.values([list_key(self._prefix, version, subject_id)])
         history = unpack_history(histories[0]) if histories and histories[0] else None
-        return self._unpacked(version, stored), history
-
-    async def _values(self, keys: list[bytes]) -> list[Any]:
-        found: list[Any] = await self._client.mget(keys)
-        return found
+        return self._unpacked(version, stored, now_ms), history
 
     async def read_activity(self, kind: str, name: str) -> Counts:
         """Return how often a thing was viewed, bought ... of late; raises as `read_person`."""
@@ -152,10 +153,10 @@ class ListReader:
         lists = await asyncio.to_thread(lambda: [self._unpacked(version.decode(), value) for value in values])
         return [top for top in lists if top]
 
-    def _unpacked(self, version: str, value: bytes | None) -> TopList | None:
+    def _unpacked(self, version: str, value: bytes | None, now_ms: int | None = None) -> TopList | None:
         """Return a stored list; none where it cannot be read, so that the popular one is shown until it is made anew."""
         try:
-            return unpack_list(value, version, self._names.get(version, NO_NAMES)) if value else None
+            return unpack_list(value, version, self._names.get(version, NO_NAMES), now_ms) if value else None
         except StoreUnavailableError as error:
             if self._unreadable != version:
                 logger.warning("lists of version %s cannot be read: %s", version, error)

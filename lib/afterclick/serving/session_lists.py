@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request
+from fastapi.responses import Response
 
 from afterclick.models import item_keys
 from afterclick.pseudonyms import RawId
 from afterclick.recommender import session_records
-from afterclick.serving.answers import Recommendations
+from afterclick.serving.answers import Recommendations, as_response
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.seen_memory import PersonRead
 from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, described_query, named, read_query
@@ -21,35 +22,45 @@ def add_session_lists(
     """Add the endpoints."""
 
     @app.post(
-        "/v1/recommendations", summary="An anonymous session's list", dependencies=dependencies, responses=responses
+        "/v1/recommendations",
+        summary="An anonymous session's list",
+        response_model=Recommendations,
+        dependencies=dependencies,
+        responses=responses,
     )
-    async def session(request: SessionRequest) -> Recommendations:
+    async def session(request: SessionRequest) -> Response:
         recommender = maker.reader.models.recommender
         top = await asyncio.to_thread(recommender.session_list, request.items, maker.now_ms()) if recommender else None
         read = PersonRead(seen=frozenset(item_keys(request.items).tolist()))
         answer = maker.make(top, request, exclude=request.exclude, pin=named(request.pin), read=read)
-        return maker.explained(answer, session_records(request.items)) if request.explain else answer
+        return as_response(maker.explained(answer, session_records(request.items)) if request.explain else answer)
 
     @app.post(
-        "/v1/recommendations/batch", summary="Several people's lists", dependencies=dependencies, responses=responses
+        "/v1/recommendations/batch",
+        summary="Several people's lists",
+        response_model=dict[str, Recommendations],
+        dependencies=dependencies,
+        responses=responses,
     )
-    async def batch(request: BatchRequest) -> dict[str, Recommendations]:
+    async def batch(request: BatchRequest) -> Response:
         def one(user: str) -> Any:
             return maker.for_person(RawId(request.kind, user), request, tuple(request.exclude), named(request.pin))
 
         users = list(dict.fromkeys(request.users))
-        return dict(zip(users, await asyncio.gather(*map(one, users)), strict=True))
+        return as_response(dict(zip(users, await asyncio.gather(*map(one, users)), strict=True)))
 
     @app.get(
         "/v1/similar/{item_id}",
         summary="Items like one",
+        response_model=Recommendations,
         dependencies=dependencies,
         responses=responses,
         openapi_extra=described_query(PopularQuery),
     )
-    async def similar(item_id: Annotated[str, Path(min_length=1, max_length=256)], request: Request) -> Recommendations:
+    async def similar(item_id: Annotated[str, Path(min_length=1, max_length=256)], request: Request) -> Response:
         query = read_query(PopularQuery, request)
         recommender = maker.reader.models.recommender
         wanted = query.n + len(maker.reader.withdrawn)
         top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms()) if recommender else None
-        return maker.make(top, query, exclude=(item_id, *named(query.exclude)), pin=named(query.pin))
+        exclude = (item_id, *named(query.exclude))
+        return as_response(maker.make(top, query, exclude=exclude, pin=named(query.pin)))

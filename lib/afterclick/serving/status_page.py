@@ -105,11 +105,11 @@ async def _person(reader: ListReader, user_id: str, kind: Kind) -> dict[str, Any
         popular = reader.popular()
     except ModelNotFoundError as error:
         return {"problem": str(error), "top": None}
-    read = await reader.read_person(RawId(kind, user_id), with_history=True) if user_id else PersonRead()
+    now_ms, identifier = int(time.time() * 1000), RawId(kind, user_id)
+    read = await reader.read_person(identifier, now_ms=now_ms, with_history=True) if user_id else PersonRead()
     if read.is_store_away:
         return {"problem": "Redis or the subject store does not answer", "top": None}
-    now_ms = int(time.time() * 1000)
-    top = read.top.at(now_ms) if read.top else None
+    top = read.top
     places = {item.item_id: place for place, item in enumerate(popular.items, 1)}
     times = {
         "fresh_as_of": _time(top.fresh_as_of_ms) if top else None,
