@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import redis.asyncio
 
@@ -43,4 +44,5 @@ class GroupedReads:
     async def _read(self) -> dict[bytes, bytes | None]:
         keys, self._keys, self._next = [*self._keys], {}, None
         async with asyncio.timeout(self._seconds):
-            return dict(zip(keys, await self._client.mget(keys), strict=True))
+            values: Any = await self._client.mget(keys)
+        return dict(zip(keys, values, strict=True))
