@@ -265,6 +265,25 @@ def test_wrong_parameters_are_422(client: TestClient, query: str) -> None:
     assert client.get(f"/v1/recommendations/ada?{query}").status_code == 422
 
 
+@pytest.mark.parametrize(
+    ("path", "status", "place"),
+    [
+        (f"/v1/recommendations/{'x' * 512}", 200, None),
+        (f"/v1/recommendations/{'x' * 513}", 422, ["path", "user_id"]),
+        (f"/v1/similar/{'x' * 257}", 422, ["path", "item_id"]),
+        ("/v1/popular?n=0", 422, ["query", "n"]),
+    ],
+    ids=["longest", "longer", "longer_item", "query"],
+)
+def test_what_is_wrong_in_an_address_is_named(
+    client: TestClient, path: str, status: int, place: list[str] | None
+) -> None:
+    answer = client.get(path)
+
+    assert answer.status_code == status
+    assert [one["loc"] for one in answer.json().get("detail", [])] == ([place] if place else [])
+
+
 def test_health_and_metrics_say_what_was_served(client: TestClient) -> None:
     client.get("/v1/recommendations/ada")
 

@@ -67,6 +67,15 @@ def test_a_list_is_unpacked_as_packed_with_scores_to_half_a_step(top: TopList) -
         np.testing.assert_allclose([item.score for item in one or []], wanted, rtol=0, atol=half + rounding)
 
 
+@given(lists, st.sampled_from([-1, 0, 1]))
+def test_what_is_shown_at_a_time_is_unpacked_alone_just_before_at_and_after_the_end_of_the_visit(
+    top: TopList, after: int
+) -> None:
+    value, now_ms = pack_list(top, NAMES), top.later_after_ms + after
+
+    assert unpack_list(value, "v", NAMES, now_ms) == unpack_list(value, "v", NAMES).at(now_ms)
+
+
 def test_an_empty_later_list_is_none() -> None:
     top = TopList("v", "fold_in", 5, 6, [ListedItem("item-7", 0.5, "again")], later=[], later_after_ms=9)
 

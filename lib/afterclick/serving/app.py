@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from functools import partial
+from typing import Any
 
-from fastapi import Depends, FastAPI, Path, Request
+from fastapi import Depends, FastAPI, Request
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -16,15 +17,16 @@ from afterclick.errors import ModelNotFoundError, SettingsError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
 from afterclick.request_ids import RequestIds
-from afterclick.serving.answers import Recommendations, as_response
+from afterclick.serving.answers import as_response
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.list_reader import ListReader
+from afterclick.serving.list_routes import add_list_route, read_id, read_query
 from afterclick.serving.metrics import Metrics
 from afterclick.serving.model_age import ModelAge
 from afterclick.serving.session_lists import add_session_lists
 from afterclick.serving.shown_log import ShownLog
 from afterclick.serving.status_page import add_status
-from afterclick.serving.wishes import PersonQuery, PopularQuery, described_query, named, read_query
+from afterclick.serving.wishes import PersonQuery, PopularQuery, named
 from afterclick.settings import Settings
 
 _ANSWERS: dict[int | str, dict[str, Any]] = {
@@ -81,32 +83,18 @@ def _key_dependencies(settings: Settings, keys: KeyRing, clock: Callable[[], dat
 
 
 def _add_lists(app: FastAPI, maker: ListMaker, needs_key: Sequence[Any]) -> None:
-    @app.get(
-        "/v1/recommendations/{user_id}",
-        summary="One person's list",
-        response_model=Recommendations,
-        dependencies=needs_key,
-        responses=_ANSWERS,
-        openapi_extra=described_query(PersonQuery),
-    )
-    async def recommendations(
-        user_id: Annotated[str, Path(min_length=1, max_length=512)], request: Request
-    ) -> Response:
-        query = read_query(PersonQuery, request)
+    async def recommendations(request: Request) -> Response:
+        user_id, query = read_id(request, "user_id"), read_query(PersonQuery, request)
         person, exclude, pin = RawId(query.kind, user_id), named(query.exclude), named(query.pin)
         return as_response(await maker.for_person(person, query, exclude, pin))
 
-    @app.get(
-        "/v1/popular",
-        summary="The list for everybody",
-        response_model=Recommendations,
-        dependencies=needs_key,
-        responses=_ANSWERS,
-        openapi_extra=described_query(PopularQuery),
-    )
     async def popular_items(request: Request) -> Response:
         query = read_query(PopularQuery, request)
         return as_response(maker.make(None, query, exclude=named(query.exclude), pin=named(query.pin)))
+
+    add = partial(add_list_route, app, dependencies=needs_key, responses=_ANSWERS)
+    add("/v1/recommendations/{user_id}", recommendations, PersonQuery, summary="One person's list")
+    add("/v1/popular", popular_items, PopularQuery, summary="The list for everybody")
 
 
 def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Any
+from functools import partial
+from typing import Any
 
-from fastapi import FastAPI, Path, Request
+from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from afterclick.models import item_keys
@@ -12,8 +13,9 @@ from afterclick.pseudonyms import RawId
 from afterclick.recommender import session_records
 from afterclick.serving.answers import Recommendations, as_response
 from afterclick.serving.list_maker import ListMaker
+from afterclick.serving.list_routes import add_list_route, read_id, read_query
 from afterclick.serving.seen_memory import PersonRead
-from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, described_query, named, read_query
+from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, named
 
 
 def add_session_lists(
@@ -49,18 +51,13 @@ def add_session_lists(
         users = list(dict.fromkeys(request.users))
         return as_response(dict(zip(users, await asyncio.gather(*map(one, users)), strict=True)))
 
-    @app.get(
-        "/v1/similar/{item_id}",
-        summary="Items like one",
-        response_model=Recommendations,
-        dependencies=dependencies,
-        responses=responses,
-        openapi_extra=described_query(PopularQuery),
-    )
-    async def similar(item_id: Annotated[str, Path(min_length=1, max_length=256)], request: Request) -> Response:
-        query = read_query(PopularQuery, request)
+    async def similar(request: Request) -> Response:
+        item_id, query = read_id(request, "item_id"), read_query(PopularQuery, request)
         recommender = maker.reader.models.recommender
         wanted = query.n + len(maker.reader.withdrawn)
         top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms()) if recommender else None
         exclude = (item_id, *named(query.exclude))
         return as_response(maker.make(top, query, exclude=exclude, pin=named(query.pin)))
+
+    add = partial(add_list_route, app, dependencies=dependencies, responses=responses)
+    add("/v1/similar/{item_id}", similar, PopularQuery, summary="Items like one")

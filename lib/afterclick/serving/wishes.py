@@ -1,10 +1,8 @@
 """What clients may ask of a list: the same names in the address and in a body."""
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Literal
 
-from fastapi import Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 ItemId = Annotated[str, Field(min_length=1, max_length=256)]
 Kind = Literal["user", "anonymous"]
@@ -52,34 +50,6 @@ class PersonQuery(PersonalWishes, NamedItems):
     """``GET /v1/recommendations/{user}``."""
 
     kind: Kind = Field(default="user", description="Which id this is.")
-
-
-_Asked = TypeVar("_Asked", bound=Wishes)
-
-
-def read_query(asked: type[_Asked], request: Request) -> _Asked:
-    """Return what a request's address asks; errors are answered as FastAPI's own.
-
-    FastAPI itself looks up the kind of every field at each request, a fifth of the time of an answer. What it would say
-    of them in the API's description is `described_query`.
-    """
-    try:
-        return asked.model_validate(dict(request.query_params))
-    except ValidationError as error:
-        told = [{**one, "loc": ("query", *one["loc"])} for one in error.errors(include_url=False)]
-        raise RequestValidationError(told) from error
-
-
-def described_query(asked: type[Wishes]) -> dict[str, Any]:
-    """Return the part of a route's description that says what its address may hold, for ``openapi_extra``."""
-    refused = {"application/json": {"schema": {"$ref": "#/components/schemas/HTTPValidationError"}}}
-    return {
-        "parameters": [
-            {"name": name, "in": "query", "required": False, "schema": schema, "description": schema["description"]}
-            for name, schema in asked.model_json_schema()["properties"].items()
-        ],
-        "responses": {"422": {"description": "Validation Error", "content": refused}},
-    }
 
 
 class SessionRequest(PersonalWishes):
