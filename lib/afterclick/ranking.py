@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 IntVector = npt.NDArray[np.int64]
+_NARROW = 0.5
+"""Width of a block as a share of the one with the fewest comparisons: a pass over rows costs less than picking items out."""
 
 
 class Ranked(NamedTuple):
@@ -45,29 +47,30 @@ def top_n(scores: npt.NDArray[np.floating[Any]], n: int) -> Ranked:
     Notes
     -----
     An item among the `n` best lies in one of the `n` blocks with the highest maxima, so only those are partitioned:
-    one pass over the scores instead of a partition of all of them. Which of several items with exactly the n-th
-    best score is listed is not defined.
+    one pass over the scores instead of a partition of all of them. A block is every so-manieth item, so that its maximum
+    is taken of whole rows at once. Which of several items with exactly the n-th best score is listed is not defined.
     """
-    n = min(n, scores.shape[1])
-    width = int((scores.shape[1] / max(n, 1)) ** 0.5)
-    blocks = scores.shape[1] // max(width, 1)
+    people, count = scores.shape
+    n = min(n, count)
+    width = int((count / max(n, 1)) ** 0.5 * _NARROW)
+    blocks = count // max(width, 1)
     if blocks <= 2 * n:
-        return _partition(scores, n)
-    maxima = scores[:, : blocks * width].reshape(len(scores), blocks, width).max(axis=2)
-    best = np.sort(np.argpartition(maxima, blocks - n, axis=1)[:, blocks - n :], axis=1)
-    inside = (best[:, :, None] * width + np.arange(width)).reshape(len(scores), n * width)
-    rest = np.broadcast_to(np.arange(blocks * width, scores.shape[1]), (len(scores), scores.shape[1] - blocks * width))
+        return _partition(scores, np.broadcast_to(np.arange(count), scores.shape), n)
+    maxima = scores[:, : blocks * width].reshape(people, width, blocks).max(axis=1)
+    best = np.argpartition(maxima, blocks - n, axis=1)[:, blocks - n :]
+    inside = (best[:, None, :] + np.arange(width)[:, None] * blocks).reshape(people, n * width)
+    rest = np.broadcast_to(np.arange(blocks * width, count), (people, count - blocks * width))
     items = np.concatenate([inside, rest], axis=1)
-    ranked = _partition(np.take_along_axis(scores, items, axis=1), n)
-    return Ranked(np.take_along_axis(items, ranked.items, axis=1), ranked.scores)
+    return _partition(np.take_along_axis(scores, items, axis=1), items, n)
 
 
-def _partition(scores: npt.NDArray[np.floating[Any]], n: int) -> Ranked:
-    best = np.argpartition(-scores, n - 1, axis=1)[:, :n]
-    best.sort(axis=1)
-    best_scores = np.take_along_axis(scores, best, axis=1)
-    order = np.argsort(-best_scores, axis=1, kind="stable")
-    return Ranked(np.take_along_axis(best, order, axis=1), np.take_along_axis(best_scores, order, axis=1))
+def _partition(scores: npt.NDArray[np.floating[Any]], items: IntVector, n: int) -> Ranked:
+    """Return the `n` best of some items; `scores` are theirs."""
+    below = -scores
+    best = np.argpartition(below, n - 1, axis=1)[:, :n]
+    found, below = np.take_along_axis(items, best, axis=1), np.take_along_axis(below, best, axis=1)
+    order = np.lexsort((found, below), axis=1)
+    return Ranked(np.take_along_axis(found, order, axis=1), -np.take_along_axis(below, order, axis=1))
 
 
 def popular_top_n(popularity: npt.NDArray[np.float64], n: int) -> Ranked:

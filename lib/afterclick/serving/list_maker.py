@@ -99,7 +99,8 @@ class ListMaker:
         )
         bucket = bucket_of(unit, self._shares, salt=self._rules.bucket_salt) if unit else None
         share = 0.0 if wishes.dry_run else self._explored(placement, bucket)
-        list_id = uuid.uuid4().hex
+        is_logged = self._log is not None and not wishes.dry_run
+        list_id = uuid.uuid4().hex if share or is_logged else ""
         answer = build_answer(
             top,
             popular,
@@ -112,7 +113,7 @@ class ListMaker:
         if asks_seen and read.seen is None:
             answer.relaxed.append("exclude_seen")
         answer.placement, answer.bucket = wishes.placement, bucket
-        if self._log and not wishes.dry_run:
+        if self._log and is_logged:
             answer.list_id, answer.attribution = list_id, sign(Attribution(list_id, now_ms), self._key)
             self._log.add(answer, now_ms)
         self._metrics.lists.labels(answer.source).inc()
