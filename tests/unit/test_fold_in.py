@@ -34,6 +34,24 @@ def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_the_ran
         np.testing.assert_allclose(factor, expected, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("rank", [64, 65, 100], ids=["general", "definite", "definite_short"])
+@pytest.mark.parametrize("least", [0.2, 1.0], ids=["confidences_below_1", "none_below_1"])
+def test_fold_in_users_equals_the_formula_on_both_sides_of_where_cholesky_begins(rank: int, least: float) -> None:
+    draw = np.random.default_rng(7)
+    basis = prepare_basis(draw.normal(size=(300, rank)).astype(np.float32) / 8, regularization=REGULARIZATION)
+    histories = [
+        dict(zip(draw.choice(300, n, replace=False).tolist(), draw.uniform(least, 9, n).tolist(), strict=True))
+        for n in (1, 63, 64, 65, 66, 99, 101, 200)
+    ]
+
+    found = fold_in_users(basis, *as_csr(histories))
+
+    for history, factor in zip(histories, found, strict=True):
+        seen = basis.item_factors[list(history)]
+        expected = solve_user_factor(np.array(list(history.values())), seen, basis.gram)
+        np.testing.assert_allclose(factor, expected, rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("item", [-1, ITEMS])
 def test_fold_in_users_refuses_an_item_outside_the_model(item: int) -> None:
     with pytest.raises(FoldInError, match=f"item rows {item} to {item} of a model with {ITEMS} items"):
