@@ -135,7 +135,7 @@ def test_collector_acknowledges_nothing_while_the_broker_hangs(collector: TestCl
 
 
 def test_collector_goes_on_with_a_broker_that_lost_its_last_events(
-    collector: TestClient, start_broker: Callable[[], None], tmp_path: Path
+    collector: TestClient, start_broker: Callable[[], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """As after a loss of power: the producer's numbers are ahead of the broker's, an error that librdkafka calls fatal."""
     assert [post(collector, f"before-{n}") for n in range(4)] == [200] * 4
@@ -151,6 +151,7 @@ def test_collector_goes_on_with_a_broker_that_lost_its_last_events(
     found = stored_ids(tmp_path)
     assert {"before-0", "after"} <= found
     assert "before-3" not in found
+    assert "producer ended by a fatal error" in caplog.text
 
 
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="limits of another process: Linux only")
