@@ -104,8 +104,9 @@ class DurableProducer:
     def _replace(self) -> None:
         spent, self._producer = self._producer, self._open()
         spent.purge()
-        with suppress(KafkaException):
-            spent.flush(_POLL_SECONDS)  # serves the reports of what was purged
+        while len(spent) and not self._ended.is_set():  # until the reports of what was purged are served
+            with suppress(KafkaException):
+                spent.flush(_POLL_SECONDS)
 
 
 def _all_options(kafka: KafkaSettings, collector: CollectorSettings) -> dict[str, Any]:
