@@ -3,6 +3,7 @@
 from setuptools import find_packages, setup
 
 SERVING = [
+    "confluent-kafka==2.16.1",
     "crawler-user-agents",
     "fastapi",
     "httptools",

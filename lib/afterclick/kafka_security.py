@@ -1,4 +1,4 @@
-"""One set of security settings for Kafka -> what each of its two clients calls them."""
+"""One set of security settings for Kafka -> what each of its three clients calls them."""
 
 from typing import Any
 
@@ -16,6 +16,20 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
             "sasl_mechanism": kafka.sasl_mechanism,
             "sasl_plain_username": kafka.username,
             "sasl_plain_password": kafka.password.get_secret_value(),
+        }
+    return options
+
+
+def librdkafka_options(kafka: KafkaSettings) -> dict[str, str]:
+    """Return the options of confluent-kafka's clients."""
+    options = {"bootstrap.servers": kafka.bootstrap_servers, "security.protocol": kafka.security_protocol}
+    if kafka.ca_file:
+        options["ssl.ca.location"] = str(kafka.ca_file)
+    if kafka.password:
+        options |= {
+            "sasl.mechanism": kafka.sasl_mechanism,
+            "sasl.username": kafka.username,
+            "sasl.password": kafka.password.get_secret_value(),
         }
     return options
 

@@ -38,7 +38,7 @@ class KafkaSettings(Section):
     class_prefix: str = ""
     """Before the names of Kafka's Java classes: ``kafkashaded.`` on Databricks, whose runtime brings its own copy."""
     options: dict[str, str] = {}
-    """Further Kafka options of both clients, without the ``kafka.`` prefix."""
+    """Further Kafka options of the streams and the collector, without the ``kafka.`` prefix; the collector's are librdkafka's."""
 
 
 class RedisSettings(Section):

@@ -112,9 +112,10 @@ class SubjectDirectory:
         """Tell whether a message says something that memory does not hold."""
         if person is None:
             return True
-        others = [self._people.get(self._store.keys.lookup(other)) for other in claim.also]
-        if any(other is None or other.owner != person.owner for other in others):
-            return True
+        for named in claim.also:
+            other = self._people.get(self._store.keys.lookup(named))
+            if other is None or other.owner != person.owner:
+                return True
         for purpose, granted in claim.consent.items():
             before = person.decisions.get(purpose)
             if settle(before, Decision(granted, claim.at_ms, claim.source)) is not before:

@@ -111,6 +111,7 @@ COVERED_BY = {
     "browser_files": "test_collector_app",
     "messages": "test_segment_messages",
     "event_fields": "test_segment_messages",
+    "event_times": "test_segment_messages",
     "tcf": "test_consent_signals",
     "cloud_events": "test_wire_formats",
     "snowplow_messages": "test_wire_formats",

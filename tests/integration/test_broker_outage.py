@@ -134,6 +134,26 @@ def test_collector_acknowledges_nothing_while_the_broker_hangs(collector: TestCl
     assert {"before", "after"} <= stored_ids(tmp_path)
 
 
+def test_collector_goes_on_with_a_broker_that_lost_its_last_events(
+    collector: TestClient, start_broker: Callable[[], None], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As after a loss of power: the producer's numbers are ahead of the broker's, an error that librdkafka calls fatal."""
+    assert [post(collector, f"before-{n}") for n in range(4)] == [200] * 4
+    kill_process(tmp_path, "kafka")
+    (log,) = (tmp_path / "kafka").rglob("events-0/*.log")
+    for snapshot in log.parent.glob("*.snapshot"):
+        snapshot.unlink()
+    os.truncate(log, log.stat().st_size * 5 // 8)
+
+    start_broker()
+    post_until_200(collector, "after")
+
+    found = stored_ids(tmp_path)
+    assert {"before-0", "after"} <= found
+    assert "before-3" not in found
+    assert "producer ended by a fatal error" in caplog.text
+
+
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="limits of another process: Linux only")
 def test_collector_acknowledges_only_what_a_full_broker_stored(
     collector: TestClient, start_broker: Callable[[], None], tmp_path: Path

@@ -61,7 +61,7 @@ ssl.truststore.location={folder}/ca.pem
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:admin;User:ANONYMOUS
 log.dirs={folder}/data
-auto.create.topics.enable=false
+auto.create.topics.enable=true
 offsets.topic.replication.factor=1
 group.initial.rebalance.delay.ms=0
 """
@@ -152,9 +152,27 @@ def test_neither_may_do_the_other_s_work_and_a_wrong_password_or_no_tls_does_not
     reading_collector.close()
 
     wrong = secured["collector"].model_copy(update={"password": SecretStr("guessed")})
+    with pytest.raises(StoreUnavailableError, match=r"(?i)authentication failed.*password"):
+        KafkaSink(wrong, quick)
+    with pytest.raises(StoreUnavailableError, match="no Kafka broker answers"):
+        KafkaSink(KafkaSettings(bootstrap_servers=wrong.bootstrap_servers), quick)
     for options in (client_options(wrong), {"bootstrap_servers": wrong.bootstrap_servers}):
         with pytest.raises(KafkaError):
             KafkaProducer(**options, bootstrap_timeout_ms=3_000, max_block_ms=3_000).send("events", b"{}").get(3)
+
+
+def test_collector_creates_no_topic_even_where_the_broker_would(
+    secured: dict[str, KafkaSettings], settings: Settings
+) -> None:
+    quick = settings.collector.model_copy(update={"delivery_timeout_seconds": 3.0})
+    sink = KafkaSink(secured["admin"].model_copy(update={"events_topic": "evnets"}), quick)
+    with pytest.raises(StoreUnavailableError, match="did not confirm"):
+        asyncio.run(sink.publish([Event(b"ada", b"{}")]))
+    sink.close()
+
+    admin = KafkaAdminClient(**client_options(secured["admin"]))
+    assert "evnets" not in admin.list_topics()
+    admin.close()
 
 
 def test_passwords_are_masked(secured: dict[str, KafkaSettings]) -> None:

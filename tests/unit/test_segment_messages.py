@@ -119,6 +119,19 @@ def test_read_message_says_when_consent_was_said(at: Any, seconds_ago: int) -> N
 
 
 @pytest.mark.parametrize(
+    ("original", "at_ms"),
+    [("0001-01-01T00:00:00Z", -62_135_596_800_000), (1, int(AT.timestamp() * 1000))],
+    ids=["text", "number"],
+)
+def test_read_message_leaves_a_time_beyond_the_calendar(original: Any, at_ms: int) -> None:
+    sent = message(originalTimestamp=original, sentAt="9999-12-31T23:59:59Z")
+
+    draft = read_message(json.dumps(sent).encode(), Arrival(AT), RULES)
+
+    assert (draft.fields["event_at"], draft.claim.at_ms) == (str(original), at_ms)
+
+
+@pytest.mark.parametrize(
     ("times", "expected"),
     [
         ({"originalTimestamp": "2026-11-24T11:00:00Z", "sentAt": "2026-11-24T11:00:04Z"}, "2026-11-24T12:00:06.000Z"),

@@ -11,7 +11,7 @@ For each purpose the first of these that speaks of it decides; where nobody spea
 Inside one source a denial outweighs a grant.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
@@ -31,31 +31,35 @@ GOOGLE_TYPES = {
 """Consent mode, version 2; ``ad_personalization`` counts where it is sent."""
 
 
+_PURPOSES = [(purpose, purpose.value) for purpose in Purpose]
+_SAYS_NOTHING = Context()
+
+
 def stated_consent(message: Message, arrival: Arrival, settings: CollectorSettings) -> dict[str, bool]:
     """Return what is granted and what is denied, by purpose; a purpose of which nothing is said is absent."""
-    context = _speaking(message.context) or _speaking(arrival.context) or Context()
-    sources = _sources(context, arrival, settings)
-    said = {purpose.value: _first_verdict(purpose, sources) for purpose in Purpose}
-    return {purpose: verdict for purpose, verdict in said.items() if verdict is not None}
+    context = _speaking(message.context) or _speaking(arrival.context) or _SAYS_NOTHING
+    consent = context.consent or {}
+    choices = _choices(consent, context.consent_management or {})
+    said: dict[str, bool] = {}
+    for purpose, value in _PURPOSES:
+        verdict = _verdict([choices.get(name) for name in settings.consent_categories.get(value, ())])
+        if arrival.opts_out and purpose is Purpose.PERSONALISATION:
+            verdict = False
+        elif verdict is None:
+            verdict = _standards_verdict(consent, purpose, arrival.received_at)
+        if verdict is not None:
+            said[value] = verdict
+    return said
 
 
 def _speaking(context: Context | None) -> Context | None:
     return context if context and (context.consent or context.consent_management) else None
 
 
-def _sources(context: Context, arrival: Arrival, settings: CollectorSettings) -> list[Callable[[Purpose], Verdict]]:
-    consent = context.consent or {}
-    choices = _choices(consent, context.consent_management or {})
-    return [
-        lambda purpose: False if arrival.opts_out and purpose is Purpose.PERSONALISATION else None,
-        lambda purpose: _verdict(choices.get(name) for name in settings.consent_categories.get(purpose, ())),
-        lambda purpose: _tcf_verdict(consent.get("tcString"), purpose, arrival.received_at),
-        lambda purpose: _google_verdict(consent.get("google"), purpose),
-    ]
-
-
-def _first_verdict(purpose: Purpose, sources: Iterable[Callable[[Purpose], Verdict]]) -> Verdict:
-    return next((said for source in sources if (said := source(purpose)) is not None), None)
+def _standards_verdict(consent: Json, purpose: Purpose, now: datetime) -> Verdict:
+    """Return what the TCF string says, else Google's consent mode."""
+    verdict = _tcf_verdict(consent.get("tcString"), purpose, now)
+    return _google_verdict(consent.get("google"), purpose) if verdict is None else verdict
 
 
 def _choices(consent: Json, management: Json) -> Json:
@@ -70,8 +74,12 @@ def _choices(consent: Json, management: Json) -> Json:
 
 
 def _verdict(said: Iterable[Any]) -> Verdict:
-    heard = [value for value in said if value is not None]
-    return all(value is True for value in heard) if heard else None
+    """Return whether all that is said grants; None when nothing is said."""
+    verdict = None
+    for value in said:
+        if value is not None:
+            verdict = verdict is not False and value is True
+    return verdict
 
 
 def _tcf_verdict(text: Any, purpose: Purpose, now: datetime) -> Verdict:

@@ -1,32 +1,39 @@
-"""A message -> the fields of `schemas.EVENT_MESSAGE`: time, items, page and device.
+"""A message -> the fields of `schemas.EVENT_MESSAGE`: items, page and device.
 
 A wrong price or time goes through as it is, and the jobs' suite quarantines it with its raw bytes.
 """
 
-from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
 from afterclick.attribution import read_token
 from afterclick.collector.devices import device_type, ip_prefix, is_bot
 from afterclick.collector.event_names import event_type
-from afterclick.collector.messages import Arrival, Context, Json, Message, Moment, as_text, iso, own_id
+from afterclick.collector.messages import Arrival, Context, Json, Message, as_text, own_id
 from afterclick.vocabulary import ITEM_EVENT_TYPES, LIST_EVENT_TYPES, EventType
 
+_SAYS_NOTHING = Context()
 
-def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival) -> Json:
-    """Return every field but the subject and the consent."""
+
+def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival, happened: str) -> Json:
+    """Return every field but the subject and the consent.
+
+    Parameters
+    ----------
+    happened
+        When, by our clock.
+    """
     properties = message.properties or {}
     kind = event_type(call, message.event)
-    context = message.context or arrival.context or Context()
+    context = message.context or arrival.context or _SAYS_NOTHING
     library = (context.library or {}).get("name")
     attribution = read_token(properties.get("attribution"), arrival.attribution_keys)
     return {
         "event_id": as_text(message.message_id) or own_id(raw),
-        "event_type": kind.value,
+        "event_type": kind,
         "event_name": message.event or message.name,
-        "event_at": corrected_time(message, arrival.sent_at, arrival.received_at),
-        "received_at": iso(arrival.received_at),
+        "event_at": happened,
+        "received_at": arrival.received_text,
         "items": _items_of(kind, properties),
         "order_id": as_text(_first(properties, "order_id", "orderId", "transaction_id")),
         "currency": properties.get("currency"),
@@ -38,27 +45,6 @@ def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival) -> J
         "source": library if isinstance(library, str) else "segment",
         "rejected_reason": None,
     }
-
-
-def corrected_time(message: Message, sent_at: Moment, received_at: datetime) -> str:
-    """Return when it happened by our clock: ``received - (sent - original)``.
-
-    A time that cannot be read is passed on as it is: the suite quarantines it.
-
-    References
-    ----------
-    Segment spec, "Timestamps in Segment".
-    """
-    original = message.original_timestamp or message.timestamp
-    if original is None:
-        return iso(received_at)
-    happened, sent = _read_time(original), _read_time(message.sent_at or sent_at)
-    if happened is None:
-        return str(original)
-    try:
-        return iso(received_at - (sent - happened) if sent else happened)
-    except OverflowError:
-        return str(original)
 
 
 _NO_ENGAGEMENT: Json = {"dwell_ms": None, "scroll_percent": None}
@@ -116,7 +102,10 @@ def _item_id(product: Json) -> Any:
 
 
 def _first(properties: Json, *names: str) -> Any:
-    return next((properties[name] for name in names if properties.get(name) is not None), None)
+    for name in names:
+        if (value := properties.get(name)) is not None:
+            return value
+    return None
 
 
 def _host(url: Any) -> str | None:
@@ -127,13 +116,3 @@ def _host(url: Any) -> str | None:
         return urlsplit(url).hostname
     except ValueError:
         return None
-
-
-def _read_time(value: Moment) -> datetime | None:
-    try:
-        if isinstance(value, int | float):
-            return datetime.fromtimestamp(value / 1000, UTC)
-        moment = datetime.fromisoformat(value or "")
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment if moment.tzinfo else None

@@ -5,21 +5,19 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
-from kafka import KafkaProducer
-from kafka.errors import KafkaError
+from confluent_kafka import KafkaError, KafkaException, Message
 
+from afterclick.collector.kafka_producer import DurableProducer
 from afterclick.collector.messages import Event
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
-from afterclick.kafka_security import client_options
 from afterclick.setting_sections import CollectorSettings, KafkaSettings
 
 logger = logging.getLogger(__name__)
-_NEVER_MS = 2**31 - 1
+_SHORTEST_SECONDS = 1.0
 
 
 class OverloadedError(StoreUnavailableError):
@@ -48,19 +46,20 @@ class EventSink(Protocol):
 
 
 class KafkaSink:
-    """An idempotent producer with ``acks=all``; a message's key is its subject, so a person's events keep their order.
+    """Sends to Kafka; a message's key is its subject, so a person's events keep their order.
 
     Notes
     -----
-    The producer tries for ever: in kafka-python 3.0.12 a batch that expires after a retry takes the producer's id with
-    it, and none is asked for again, so the producer would stay mute after an outage. The client is told 503 in time
-    and comes again; what it was told so for may still arrive, and is then a duplicate. Until its report is in, it
-    counts as waiting, so that an outage fills no more memory than ``max_in_flight`` events.
+    The producer tries for ever. The client is told 503 in time and comes again; what it was told so for may still
+    arrive, and is then a duplicate. Until its report is in, it counts as waiting, so that an outage fills no more memory
+    than ``max_in_flight`` events.
 
     Raises
     ------
     StoreUnavailableError
         If no broker answers at the start.
+    SettingsError
+        If the section ``kafka`` cannot be used.
     """
 
     def __init__(
@@ -71,25 +70,16 @@ class KafkaSink:
         self._settings = collector
         self._waiting = 0
         self._addresses = kafka.bootstrap_servers.split(",")
-        timeout_ms = int(collector.delivery_timeout_seconds * 1000)
+        self._producer = DurableProducer(kafka, collector)
         try:
-            self._producer = KafkaProducer(
-                **client_options(kafka),
-                acks="all",
-                enable_idempotence=True,
-                allow_auto_create_topics=False,
-                delivery_timeout_ms=_NEVER_MS,
-                reconnect_backoff_max_ms=1000,
-                request_timeout_ms=timeout_ms // 2,
-                max_block_ms=timeout_ms,
-                max_request_size=2 * collector.max_batch_bytes,
-                **{name.replace(".", "_"): value for name, value in kafka.options.items()},
-            )
-        except KafkaError as error:
-            message = f"no Kafka broker answers at {kafka.bootstrap_servers}: {error!r}. Is it up (`afterclick up`)?"
-            raise StoreUnavailableError(message) from error
-        # send() blocks while the topic's metadata is unknown: not in the event loop.
-        self._sender = ThreadPoolExecutor(1, "kafka-send")
+            self._await_broker()
+        except StoreUnavailableError:
+            self._producer.close(0)
+            raise
+
+    def _await_broker(self) -> None:
+        seconds = self._settings.delivery_timeout_seconds if self.is_ready() else _SHORTEST_SECONDS
+        self._producer.await_broker(self._topic, seconds)
 
     async def publish(self, events: Sequence[Event]) -> None:
         """Send and wait for all delivery reports; see `EventSink`."""
@@ -99,18 +89,16 @@ class KafkaSink:
             message = f"{self._waiting} events wait for Kafka, at most {self._settings.max_in_flight} may"
             raise OverloadedError(message)
         self._waiting += len(events)
-        loop = asyncio.get_running_loop()
-        reports = _Reports(len(events), loop, self._release)
+        reports = _Reports(len(events), asyncio.get_running_loop(), self._release, self._crash_point)
+        self._send(events, reports)
         try:
-            sending = loop.run_in_executor(self._sender, self._send, events, reports)
             async with asyncio.timeout(self._settings.delivery_timeout_seconds):
-                await asyncio.shield(sending)
-                error = await reports.delivered
-            if error:
-                raise error
-        except (KafkaError, TimeoutError) as error:
-            message = f"Kafka did not confirm {len(events)} events: {error!r}"
+                failure = await reports.delivered
+        except TimeoutError as error:
+            message = f"Kafka did not confirm {len(events)} events within {self._settings.delivery_timeout_seconds:g} s"
             raise StoreUnavailableError(message) from error
+        if failure:
+            raise failure
 
     def _release(self, count: int) -> None:
         self._waiting -= count
@@ -121,23 +109,24 @@ class KafkaSink:
 
     def close(self) -> None:
         """Deliver what waits and end; during an outage the clients of what is left were told 503."""
-        self._sender.shutdown()
-        try:
-            self._producer.close(timeout=self._settings.delivery_timeout_seconds)
-        except KafkaError:  # its thread is a daemon and ends with the process
-            logger.warning("ended with events undelivered and unacknowledged count=%d", self._waiting)
+        if undelivered := self._producer.close(self._settings.delivery_timeout_seconds):
+            logger.warning("ended with events undelivered and unacknowledged count=%d", undelivered)
 
     def _send(self, events: Sequence[Event], reports: "_Reports") -> None:
+        produce, topic, report = self._producer.produce, self._topic, reports.add
         for number, event in enumerate(events):
             try:
-                future = self._producer.send(self._topic, value=event.value, key=event.key)
-            except KafkaError as error:
-                reports.fail(error, len(events) - number)
+                produce(topic, event.value, event.key, report)
+            except BufferError:
+                reports.fail(OverloadedError("the queue for Kafka is full"), len(events) - number)
                 return
-            if self._crash_point is CrashPoint.PRODUCED:
-                future.add_callback(lambda _: crash_at(CrashPoint.PRODUCED, self._crash_point))
-            future.add_callback(reports.add)
-            future.add_errback(reports.fail)
+            except KafkaException as error:
+                reports.fail(_unconfirmed(error), len(events) - number)
+                return
+
+
+def _unconfirmed(error: object) -> StoreUnavailableError:
+    return StoreUnavailableError(f"Kafka did not confirm an event: {error}")
 
 
 def _accepts_connections(address: str) -> bool:
@@ -152,19 +141,30 @@ def _accepts_connections(address: str) -> bool:
 class _Reports:
     """Counts delivery reports in the producer's thread and wakes the event loop once, when all are in."""
 
-    def __init__(self, expected: int, loop: asyncio.AbstractEventLoop, release: Callable[[int], None]) -> None:
-        self.delivered: asyncio.Future[BaseException | None] = loop.create_future()
+    def __init__(
+        self,
+        expected: int,
+        loop: asyncio.AbstractEventLoop,
+        release: Callable[[int], None],
+        crash_point: CrashPoint | None,
+    ) -> None:
+        self.delivered: asyncio.Future[StoreUnavailableError | None] = loop.create_future()
         self._events = self._missing = expected
         self._loop = loop
         self._release = release
-        self._error: BaseException | None = None
+        self._crash_point = crash_point
+        self._failure: StoreUnavailableError | None = None
         self._lock = threading.Lock()  # failures may come from the sending thread
 
-    def add(self, _: Any) -> None:
+    def add(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self.fail(_unconfirmed(error), 1)
+            return
+        crash_at(CrashPoint.PRODUCED, self._crash_point)
         self._count(1)
 
-    def fail(self, error: BaseException, count: int = 1) -> None:
-        self._error = error
+    def fail(self, failure: StoreUnavailableError, count: int) -> None:
+        self._failure = failure
         self._count(count)
 
     def _count(self, count: int) -> None:
@@ -178,4 +178,4 @@ class _Reports:
     def _settle(self) -> None:
         self._release(self._events)
         if not self.delivered.done():
-            self.delivered.set_result(self._error)
+            self.delivered.set_result(self._failure)

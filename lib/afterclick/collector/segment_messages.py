@@ -4,12 +4,12 @@ Only what a later check could not see is refused here: its size, its frame, its 
 consent come from the subject store (`subject_directory`); `Draft.event` puts both together.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+import msgspec
 
 from afterclick.collector.consent_signals import stated_consent
 from afterclick.collector.event_fields import event_fields
 from afterclick.collector.event_names import CALLS
+from afterclick.collector.event_times import corrected_time
 from afterclick.collector.messages import Arrival, Event, Json, Message, Refused, as_text, encode
 from afterclick.collector.request_bodies import depth_of
 from afterclick.consent_rules import Claim, Person
@@ -18,8 +18,7 @@ from afterclick.setting_sections import CollectorSettings
 from afterclick.vocabulary import EventType
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A readable message whose person is not known yet."""
 
     claim: Claim
@@ -30,7 +29,7 @@ class Draft:
         granted = person.granted_to(self.claim) if person else []
         if person is None or not granted:
             return None
-        value = encode(self.fields | {"subject_id": person.subject_id, "consent": granted})
+        value = encode({**self.fields, "subject_id": person.subject_id, "consent": granted})
         return Event(person.subject_id.encode(), value)
 
 
@@ -58,27 +57,23 @@ def read_message(raw: bytes, arrival: Arrival, settings: CollectorSettings) -> D
     if call not in CALLS:
         raise Refused("unknown_call", f"type {call[:40]!r} is not one of {', '.join(sorted(CALLS))}")
     identifier, also = _identifiers(message, call)
-    fields = event_fields(message, call, raw, arrival)
+    happened = corrected_time(message, arrival)
+    fields = event_fields(message, call, raw, arrival, happened.text)
     consent = stated_consent(message, arrival, settings)
-    source = "consent_event" if fields["event_type"] == EventType.CONSENT else "event"
-    return Draft(Claim(identifier, consent, _said_at(fields["event_at"], arrival.received_at), source, also), fields)
+    source = "consent_event" if fields["event_type"] is EventType.CONSENT else "event"
+    return Draft(Claim(identifier, consent, happened.at_ms, source, also), fields)
 
 
 def _identifiers(message: Message, call: str) -> tuple[RawId, tuple[RawId, ...]]:
     """Return whose message it is, and with ``identify`` and ``alias`` which other id is theirs."""
-    user, anonymous, previous = map(as_text, (message.user_id, message.anonymous_id, message.previous_id))
+    user, anonymous = as_text(message.user_id), as_text(message.anonymous_id)
     if not (user or anonymous):
         raise Refused("no_subject", "the message has neither userId nor anonymousId")
     if not user:
-        return RawId("anonymous", str(anonymous)), ()
-    other = {"identify": anonymous, "alias": previous or anonymous}.get(call)
-    return RawId("user", str(user)), (RawId("anonymous", str(other)),) if other else ()
-
-
-def _said_at(event_at: str, received_at: datetime) -> int:
-    """Return when it happened by our clock, in milliseconds; where that cannot be read, when it was received."""
-    try:
-        happened = datetime.fromisoformat(event_at)
-    except ValueError:
-        happened = received_at
-    return int(min(happened if happened.tzinfo else received_at, received_at).timestamp() * 1000)
+        return RawId("anonymous", anonymous), ()
+    other = None
+    if call == "identify":
+        other = anonymous
+    elif call == "alias":
+        other = as_text(message.previous_id) or anonymous
+    return RawId("user", user), (RawId("anonymous", other),) if other else ()

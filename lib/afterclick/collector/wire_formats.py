@@ -36,6 +36,9 @@ class _Envelope(msgspec.Struct, rename="camel"):
     write_key: str | None = None
 
 
+_read_envelope = msgspec.json.Decoder(_Envelope).decode
+
+
 class _Keyed(msgspec.Struct, rename="camel"):
     """A single message: only its key is looked at here."""
 
@@ -52,7 +55,7 @@ class _SnowplowEvent(msgspec.Struct):
 
 def open_segment_batch(_: Request, body: bytes, arrival: Arrival) -> Opened:
     """Open Segment's and RudderStack's ``/v1/batch``; raises `msgspec.DecodeError`."""
-    envelope = msgspec.json.decode(body, type=_Envelope)
+    envelope = _read_envelope(body)
     shared = replace(arrival, sent_at=envelope.sent_at, context=envelope.context)
     return Opened([bytes(raw) for raw in envelope.batch], shared, envelope.write_key)
 

@@ -11,6 +11,7 @@ from afterclick.local import jars, java
 from afterclick.local.findings import Finding, Installation, judged
 
 PINNED = {
+    "confluent-kafka": "2.16.1",
     "delta-spark": "4.4.0",
     "great-expectations": "1.24.1",
     "implicit": "0.7.3",
