@@ -45,8 +45,8 @@ def measure(settings: Settings, *, announce: Announce, quick: bool = False) -> d
         "items": _items([4_000 // tenth, 40_000 // tenth, 400_000 // tenth], announce),
         "history": _history(settings, [20, 200], announce),
         "open_sessions": _open_sessions([10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
-        "table_versions": _versions(settings, [1, 10, 100], announce),
-        "events_stored": _stored(settings, [10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
+        "table_versions": _versions(settings, [1, 5] if quick else [1, 10, 100], announce),
+        "events_stored": _stored(settings, [1_000, 10_000] if quick else [10_000, 100_000, 1_000_000], announce),
     }
     worst = max(curve["step"] for curve in curves.values())
     return {"measured": worst, "baseline": REACH, "ratio": round(REACH / worst, 3), "runs": 5, "curves": curves}
@@ -76,7 +76,8 @@ def _median(call: Callable[[], object], runs: int = 5) -> float:
     return statistics.median(times)
 
 
-def _batch(subjects: Sequence[str], at_ms: int) -> pa.Table:
+def interactions(subjects: Sequence[str], at_ms: int) -> pa.Table:
+    """Return a view of each, of as many items, as rows of `schemas.INTERACTION`."""
     return pa.table(
         {
             "subject_id": list(subjects),
@@ -88,14 +89,16 @@ def _batch(subjects: Sequence[str], at_ms: int) -> pa.Table:
     )
 
 
-def _update_seconds(settings: Settings, subjects: Sequence[str]) -> float:
+def update_seconds(settings: Settings, subjects: Sequence[str]) -> float:
     """Return the time of a micro-batch of people who are stored already: read, fold in, rank, write."""
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, VERSION)
     numbers = iter(range(2, 1_000))
 
     def update() -> None:
         number, now_ms = next(numbers), int(time.time() * 1000)
-        update_lists(_batch(subjects, now_ms), recommender, store, length=200, fence=Fence(1, number), now_ms=now_ms)
+        update_lists(
+            interactions(subjects, now_ms), recommender, store, length=200, fence=Fence(1, number), now_ms=now_ms
+        )
 
     return _median(update)
 
@@ -105,7 +108,7 @@ def _people(settings: Settings, sizes: Sequence[int], announce: Announce) -> dic
     for size in sizes:
         announce(f"{size:,} people stored")
         subjects = write_people(settings, size)
-        seconds.append(_update_seconds(settings, subjects[:: max(1, size // _TOUCHED)][:_TOUCHED]))
+        seconds.append(update_seconds(settings, subjects[:: max(1, size // _TOUCHED)][:_TOUCHED]))
     return fitted(sizes, seconds)
 
 
@@ -113,7 +116,7 @@ def _history(settings: Settings, sizes: Sequence[int], announce: Announce) -> di
     seconds = []
     for size in sizes:
         announce(f"histories of {size}")
-        seconds.append(_update_seconds(settings, write_people(settings, _TOUCHED, interactions=size)))
+        seconds.append(update_seconds(settings, write_people(settings, _TOUCHED, interactions=size)))
     return fitted(sizes, seconds)
 
 
