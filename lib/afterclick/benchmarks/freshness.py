@@ -5,7 +5,7 @@ Floor: the same broker and Spark settings, one query whose ``foreachBatch`` only
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,13 +41,15 @@ def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[
         announce(f"sending {pace.rate:g} events/s for {pace.warm_up:g} + {pace.seconds:g} s")
         probe = asyncio.run(_send(settings, path.baskets, pace))
         log = path.log("recommendations")
-    stages = stage_figures(probe.samples, read_reports(log, "update_recommendations"))
+    reports = read_reports(log, "update_recommendations")
+    stages = stage_figures(probe.samples, reports)
     announce("measuring the floor: no-op foreachBatch")
     floor = _floor(settings, pace)
     figures = percentiles_ms([sample["total"] for sample in probe.samples])
     return {
         **figures,
         "stages": stages,
+        "batch_parts": batch_parts(reports[-(len(reports) // 3) :]),
         "floor": floor,
         "samples": len(probe.samples),
         "missed": probe.missed,
@@ -77,6 +79,26 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
         name: {"p50": round(float(np.median(values)) * 1000, 1), "share": round(sum(values) / total, 3)}
         for name, values in parts.items()
         if values
+    }
+
+
+def batch_parts(batches: Sequence[BatchReport]) -> dict[str, dict[str, float]]:
+    """Return the median in ms and the share of each part of a batch, by Spark's own times.
+
+    source: asking Kafka for offsets · planning · write: the job and our writer · checkpoint: its files · rest: bookkeeping.
+    """
+    parts = {
+        "source": [batch.offsets_ms for batch in batches],
+        "planning": [batch.planning_ms for batch in batches],
+        "write": [batch.write_ms for batch in batches],
+        "checkpoint": [batch.log_ms for batch in batches],
+    }
+    total = [batch.ms for batch in batches]
+    parts["rest"] = [whole - sum(some) for whole, *some in zip(total, *parts.values(), strict=True)]
+    return {
+        name: {"p50": float(np.median(ms)), "share": round(sum(ms) / max(1, sum(total)), 3)}
+        for name, ms in parts.items()
+        if batches
     }
 
 
