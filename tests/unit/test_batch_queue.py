@@ -123,7 +123,7 @@ def test_nothing_is_lost_and_nothing_is_seen_before_it_came(rate: float, seed: i
 
 
 def test_a_probe_measures_one_at_a_time() -> None:
-    passage = Passage(np.array([0.0, 1.0, 2.0, 3.0]), np.zeros(4), np.array([2.0, 3.0, 4.0, 5.0]), ONE, ONE)
+    passage = Passage(np.array([0.0, 1.0, 2.0, 3.0]), np.zeros(4), np.array([2.0, 3.0, 4.0, 5.0]), ONE, ONE, ONE)
 
     assert probed(passage, share=1.0, seed=1).tolist() == [2.0, 2.0]
     assert len(probed(passage, share=0.0, seed=1)) == 0

@@ -13,11 +13,23 @@ _FEWEST = 10
 """Batches and samples below which there is nothing to fit."""
 
 
-def fit_queue(reports: Sequence[BatchReport], samples: Sequence[dict[str, float]]) -> BatchQueue:
+def fit_queue(
+    reports: Sequence[BatchReport],
+    samples: Sequence[dict[str, float]],
+    *,
+    uneven: Sequence[tuple[BatchReport, float]] = (),
+) -> BatchQueue:
     """Return the queue of which these are the batches, and these the posts on their way (`FreshnessProbe.samples`).
+
+    Parameters
+    ----------
+    uneven
+        Batches of the same load sent unevenly, each with how many times slower the machine was than on the average of it.
 
     Notes
     -----
+    Under an even load the size of a batch is the length of the one before, so that any likeness of neighbours would look
+    like a cost of events; uneven sending makes sizes that nothing else explains.
     Duration over rows by Theil and Sen's estimator (Sen 1968): a pause of the machine makes one batch long and the next one
     large, which least squares would take for the cost of an event.
 
@@ -33,7 +45,8 @@ def fit_queue(reports: Sequence[BatchReport], samples: Sequence[dict[str, float]
         raise LocalStackError(message)
     rows = np.array([report.rows for report in reports], np.float64)
     lengths = np.array([report.ms for report in reports], np.float64) / 1000
-    fixed, per_event = fitted_line(rows, lengths)
+    more = np.array([(report.rows, report.ms / 1000 / factor) for report, factor in uneven]).reshape(-1, 2)
+    fixed, per_event = fitted_line(np.append(rows, more[:, 0]), np.append(lengths, more[:, 1]))
     return BatchQueue(
         fixed=fixed,
         per_event=per_event,

@@ -64,11 +64,12 @@ class BatchQueue:
 
 @dataclass(frozen=True)
 class Passage:
-    """What a simulation saw: when each post was sent, reached the broker and was seen; the batches' lengths and events."""
+    """What a simulation saw: when each post was sent, reached the broker and was seen, in order of arrival; and batches."""
 
     posted: FloatVector
     arrived: FloatVector
     seen: FloatVector
+    starts: FloatVector
     lengths: FloatVector
     events: FloatVector
 
@@ -101,8 +102,8 @@ def simulate(queue: BatchQueue, rate: float, *, seconds: float, seed: int, post:
     served = order[: len(batch_of)]
     seen = (starts + lengths)[batch_of] + draw.choice(queue.after, len(batch_of))
     # Nothing is seen before its batch has begun, however long before the end of others that was.
-    events = taken.astype(np.float64) * post
-    return Passage(posted[served], arrived[served], np.maximum(seen, starts[batch_of]), lengths, events)
+    seen = np.maximum(seen, starts[batch_of])
+    return Passage(posted[served], arrived[served], seen, starts, lengths, taken.astype(np.float64) * post)
 
 
 def _serve(

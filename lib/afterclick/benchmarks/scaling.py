@@ -44,6 +44,8 @@ QUICK_LOADS = (50, 100)
 REACH = 0.25
 """Most error of a predicted p99."""
 SETTLE_SECONDS, _QUICK_SETTLE_SECONDS = 10, 2
+UNEVEN = (0.4, 1.6)
+"""Of the calibrated rate, a second each in turns."""
 _SIMULATED_SECONDS = 600
 BESIDE = ("collector", "api", "kafka", "valkey", CLIENT)
 """Who takes processor time from the batches; the bulk streams run in idle time."""
@@ -57,10 +59,16 @@ class Phases:
     probe: FreshnessProbe
     spans: list[tuple[float, float]] = field(default_factory=list)
     busy: list[dict[str, float]] = field(default_factory=list)
+    uneven: list[tuple[float, float, float]] = field(default_factory=list)
+    """Begin, end and rate of the seconds of uneven sending."""
 
     def batches(self, reports: Sequence[BatchReport]) -> list[BatchReport]:
         """Return the batches that began in a turn of it."""
         return [report for report in reports if any(begin <= began(report) < end for begin, end in self.spans)]
+
+    def uneven_batches(self, reports: Sequence[BatchReport]) -> list[tuple[BatchReport, float]]:
+        """Return the batches of uneven sending, each with the rate when it began."""
+        return [(one, rate) for begin, end, rate in self.uneven for one in reports if begin <= began(one) < end]
 
     def cores(self) -> dict[str, float]:
         """Return the cores each service kept busy, on the average."""
@@ -81,11 +89,11 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     with running_path(settings, announce, is_quick=pace.is_quick) as path:
         phases = asyncio.run(_send(settings, path, pace, loads, announce))
         reports = read_reports(path.log("recommendations"), "update_recommendations")
-    known = phases[pace.rate]
-    queue = fit_queue(known.batches(reports), known.probe.samples)
+    known, cores = phases[pace.rate], os.cpu_count() or 1
     beside = sum(known.cores().get(name, 0.0) for name in BESIDE) / pace.rate
+    queue = calibrated(known, reports, beside, cores)
     compared = {
-        f"{rate:g}": compare(one, queue, slowing(beside, rate, pace.rate, os.cpu_count() or 1), reports)
+        f"{rate:g}": compare(one, queue, slowing(beside, rate, pace.rate, cores), reports)
         for rate, one in phases.items()
     }
     errors = [abs(one["error"]) for rate, one in compared.items() if float(rate) != pace.rate]
@@ -104,13 +112,19 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     }
 
 
+def calibrated(known: Phases, reports: Sequence[BatchReport], beside: float, cores: int) -> BatchQueue:
+    """Return the queue that one load shows."""
+    uneven = [(one, slowing(beside, rate, known.rate, cores)) for one, rate in known.uneven_batches(reports)]
+    return fit_queue(known.batches(reports), known.probe.samples, uneven=uneven)
+
+
 async def _send(
     settings: Settings, path: RunningPath, pace: Pace, loads: Sequence[float], announce: Announce
 ) -> dict[float, Phases]:
     settle = _QUICK_SETTLE_SECONDS if pace.is_quick else SETTLE_SECONDS
     turns = list(loads) if pace.is_quick else [*loads, *reversed(loads)]
     seconds = pace.seconds * len(loads) / len(turns)
-    events = pace.rate * pace.warm_up + sum(turns) * (settle + seconds)
+    events = pace.rate * (pace.warm_up + 2 * seconds) + sum(turns) * (settle + seconds)
     plan = demo.DemoPlan(events=int(events), rate=pace.rate)
     messages = iter(demo.planned_messages(path.baskets, plan, now=datetime.now(UTC)))
     announce(f"sending {pace.rate:g}/s for {pace.warm_up:g} s, then {turns} for {settle} + {seconds:g} s each")
@@ -121,7 +135,16 @@ async def _send(
             announce(f"{rate:g} events/s ({number + 1} of {len(turns)})")
             await clients.send(islice(messages, int(rate * settle)), rate=rate)
             await _turn(phases[rate], clients, islice(messages, int(rate * seconds)), path.pids(settings), number)
+            if rate == pace.rate:
+                await _send_unevenly(phases[rate], clients, messages, seconds)
     return phases
+
+
+async def _send_unevenly(phase: Phases, clients: Clients, messages: Iterator[Message], seconds: float) -> None:
+    for number in range(int(seconds)):
+        rate, begin = phase.rate * UNEVEN[number % len(UNEVEN)], time.time()
+        await clients.send(islice(messages, int(rate)), rate=rate)
+        phase.uneven.append((begin, time.time(), rate))
 
 
 async def _turn(
