@@ -58,7 +58,8 @@ def test_fit_finds_the_parts_of_a_batch_also_beside_a_pause_of_the_machine(pause
 
     queue = fit_queue(reports, samples(reports))
 
-    assert (queue.fixed, queue.per_event) == (pytest.approx(0.1), pytest.approx(0.0005))
+    assert queue.fixed == pytest.approx(0.1)
+    assert queue.per_event == pytest.approx(0.0005)
     assert queue.before == pytest.approx(0.02)
     assert queue.after == pytest.approx(-0.01)
     assert queue.spread.max() == pytest.approx(1.0 if pause_at is None else 1.0 + 0.9 / (0.1 + 0.0005 * 10))
