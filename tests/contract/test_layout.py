@@ -141,6 +141,7 @@ COVERED_BY |= dict.fromkeys(
     "test_suite",
 )
 COVERED_BY |= dict.fromkeys(("batch_costs", "process_figures"), "test_cluster_sizes and test_soak")
+COVERED_BY["figure_rows"] = "test_figure_pages"
 COVERED_BY |= dict.fromkeys(("cluster_costs", "whole_path"), "test_quick_benchmarks")
 # tests/clients holds other people's packages.
 TEST_FILES = [path for path in Path("tests").rglob("test_*.py") if "clients" not in path.parts]

@@ -10,6 +10,7 @@ import pytest
 from afterclick.benchmarks.batch_queue import BatchQueue
 from afterclick.benchmarks.cluster_sizes import Costs, cluster_sizes
 from afterclick.benchmarks.figure_pages import CURVES, growth_section, write_clusters
+from afterclick.benchmarks.figure_rows import row
 from afterclick.benchmarks.growth import fitted
 
 QUEUE = BatchQueue(0.1, 0.0005, np.ones(1), np.zeros(1), np.zeros(1))
@@ -75,3 +76,49 @@ def test_curves_are_drawn_beside_the_page_and_the_same_figures_give_the_same_fil
 def test_without_curves_there_is_nothing_to_draw(tmp_path: Path) -> None:
     assert growth_section({}, tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def counts(lost: int) -> dict[str, Any]:
+    one = {"priority_lost": {"cart": lost, "purchase": 0}, "scaled_error": -0.0016}
+    return {"all": one, "hot": {**one, "priority_lost": {"cart": 0}}}
+
+
+REACHED: dict[str, dict[str, Any]] = {
+    "freshness": {"p50": 150.0, "p99": 300.0, "floor": {"p50": 50.0, "p99": 90.0}},
+    "skew": {"skewed": {"p99": 348.0}, "baseline": {"p99": 311.0}, "ratio": 1.12, "counts": counts(0)},
+    "triggers": {
+        "intervals": 0.86, "list_ms": {"p99": 168.0}, "twice": 0, "others": 0, "wrong_item": 0, "fired": 60, "leavers": 60,
+    },
+    "rollback": {"days": [{}, {}], "sabotage_caught": 2, "false_rollbacks": 0, "minutes": {"median": 30.0}},
+    "start-up": {"measured": 0.2, "baseline": 0.02, "ratio": 0.1, "goal_seconds": 0.3},
+    "overload": {"measured": 900, "baseline": 1_000, "ratio": 0.9, "lost": 0, "by_load": {"2x": {"without_retry_after": 0}}},
+    "rank": {"measured": 1_200, "baseline": 1_000, "ratio": 1.2},
+}  # fmt: skip
+MISSED: dict[str, dict[str, Any]] = {
+    "freshness": {"p99": 501.0},
+    "skew": {"counts": counts(1)},
+    "triggers": {"twice": 1},
+    "rollback": {"false_rollbacks": 1},
+    "start-up": {"measured": 0.31},
+    "overload": {"lost": 1},
+    "rank": {"ratio": 0.9},
+}
+
+
+@pytest.mark.parametrize("name", REACHED)
+def test_a_row_tells_whether_its_goal_is_reached(name: str) -> None:
+    good, bad = row(name, REACHED[name], 1), row(name, REACHED[name] | MISSED[name], 1)
+
+    assert good.startswith(f"| {name} | ")
+    assert "missed" not in good
+    assert bad.endswith(", **missed** |")
+    assert good.count("|") == bad.count("|") == 6
+    assert "None" not in good
+
+
+@pytest.mark.parametrize(
+    ("name", "without"),
+    [("freshness", {"p99": None}), ("triggers", {"intervals": None, "list_ms": {}}), ("skew", {"ratio": None})],
+)
+def test_a_run_without_samples_has_missed_its_goal(name: str, without: dict[str, Any]) -> None:
+    assert "**missed**" in row(name, REACHED[name] | without, None)

@@ -1,10 +1,14 @@
 """The long run: what it sends, and that it would find a loss, growth and staler lists."""
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from itertools import islice
 
+import psutil
 import pytest
 
 from afterclick.benchmarks.process_figures import ProcessFigures, read_processes
@@ -57,6 +61,21 @@ def test_a_diary_tells_whose_memory_grew_after_the_begin(grown: int, is_flat: bo
     assert found["first_mb"] == 100 + 2 * grown / 1e6
     assert found["is_flat"] is is_flat
     assert found["growth_mb"] == pytest.approx(7 * grown / 1e6, abs=1)
+
+
+def test_a_service_counts_with_its_children_and_this_process_without() -> None:
+    alone = read_processes({"self": os.getpid()})["self"].rss_bytes
+    inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'])"
+    with subprocess.Popen([sys.executable, "-c", inner], stdout=subprocess.PIPE, process_group=0) as child:  # noqa: S603
+        assert child.stdout
+        child.stdout.readline()
+
+        found = read_processes({"self": os.getpid(), "child": child.pid})
+        parent = psutil.Process(child.pid).memory_info().rss
+        os.killpg(child.pid, signal.SIGKILL)
+
+    assert found["self"].rss_bytes < alone + parent
+    assert found["child"].rss_bytes > 1.5 * parent
 
 
 def test_a_process_that_has_ended_is_left_out() -> None:

@@ -1,5 +1,6 @@
 """Memory and processor time of running services, and whether a series grows."""
 
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +20,10 @@ class ProcessFigures:
 
 
 def read_processes(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
-    """Return the figures of each named process with its children; one that has ended is left out."""
+    """Return the figures of each named process with its children, of this one without: they are named themselves.
+
+    One that has ended is left out.
+    """
     return {name: figures for name, pid in pids.items() if (figures := _read(pid))}
 
 
@@ -27,7 +31,7 @@ def _read(pid: int) -> ProcessFigures | None:
     rss, cpu = 0, 0.0
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
-        for process in [root, *root.children(recursive=True)]:
+        for process in [root, *(root.children(recursive=True) if pid != os.getpid() else [])]:
             with suppress(psutil.NoSuchProcess):  # a worker may end meanwhile
                 times = process.cpu_times()
                 rss += process.memory_info().rss

@@ -95,17 +95,19 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     compared = {
         f"{rate:g}": compare(one, queue, slowing(beside, rate, pace.rate, cores), reports)
         for rate, one in phases.items()
+        if one.probe.samples
     }
     errors = [abs(one["error"]) for rate, one in compared.items() if float(rate) != pace.rate]
     costs = measure_costs(settings, event_costs(list(phases.values())), announce=announce, quick=pace.is_quick)
     gap, trigger = settings.sessions.gap_minutes * 60, settings.streams.bulk_trigger_seconds
     return {
-        "measured": max(errors),
+        "measured": max(errors, default=0.0),
         "baseline": REACH,
-        "ratio": round(REACH / max(*errors, 1e-9), 3),
+        "ratio": round(REACH / max([*errors, 1e-9]), 3),
         "runs": len(known.spans),
         "calibrated_at": pace.rate,
         "loads": compared,
+        "without_samples": [rate for rate, one in phases.items() if not one.probe.samples],
         "queue": told(queue, beside),
         "costs": asdict(costs),
         "clusters": cluster_sizes(queue, costs, gap_seconds=gap, trigger_seconds=trigger),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from afterclick.benchmarks.figure_pages import growth_section, put_between_marks
+from afterclick.benchmarks.figure_rows import row
 from afterclick.settings import Settings, load_ranking_settings
 
 Announce = Callable[[str], None]
@@ -92,8 +93,10 @@ def _rollback(options: Options, announce: Announce) -> dict[str, Any]:
     from afterclick.benchmarks import rollback  # noqa: PLC0415
     from afterclick.setting_sections import RelevanceSettings  # noqa: PLC0415
 
-    days = 2 if options.quick else 7
-    return rollback.measure(*load_ranking_settings("local"), RelevanceSettings(), announce=announce, days=days)
+    days, households = (1, 600) if options.quick else (7, None)
+    return rollback.measure(
+        *load_ranking_settings("local"), RelevanceSettings(), announce=announce, days=days, households=households
+    )
 
 
 BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
@@ -156,19 +159,9 @@ def write_table(readme: Path, figures: dict[str, Any], day: str) -> None:
     """Put the table of all figures, and of how cost grows, between the marks of a page; curves beside it."""
     told = f"`make bench`, {day}, {figures['machine']}, {figures['took_s']} s in all:"
     head = "| bench | measured | baseline | ratio | to reach |\n| --- | --- | --- | --- | --- |"
-    rows = [_row(name, one) for name, one in figures["benchmarks"].items()]
+    rows = [row(name, one, REACH.get(name)) for name, one in figures["benchmarks"].items()]
     curves = figures["benchmarks"].get("growth", {}).get("curves", {})
     put_between_marks(readme, "\n".join([told, "", head, *rows, *growth_section(curves, readme.parent)]))
-
-
-def _row(name: str, figures: dict[str, Any]) -> str:
-    if name == "freshness":
-        measured = f"{figures['p50']} / {figures['p99']} ms"
-        floor = f"{figures['floor']['p50']} / {figures['floor']['p99']} ms"
-        return f"| {name} | {measured} | {floor} | {figures['floor']['p50'] / figures['p50']:.2f} | 200 / 500 ms |"
-    reach, ratio = REACH.get(name), figures.get("ratio")
-    verdict = "" if reach is None or ratio is None else f"{reach:g}{'' if ratio >= reach else ', **missed**'}"
-    return f"| {name} | {figures.get('measured', '')} | {figures.get('baseline', '')} | {ratio} | {verdict} |"
 
 
 def _machine() -> dict[str, Any]:
