@@ -62,9 +62,9 @@ audit: setup ## known vulnerabilities of the locked packages, and the list of ja
 
 # Longer than CI's 40 minutes allow; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases.
 NIGHTLY := hostile_clients openapi_fuzzed erasure build_sessions airflow nightly_retrain promotion serving_properties notebooks killed_night
-NIGHTLY_E2E := faults cluster alerts newcomer
+NIGHTLY_E2E := faults cluster alerts newcomer quick_benchmarks
 
-nightly: setup setup-airflow validate-deploy ## hostile clients, fuzzed documents, erasure killed at every step, Airflow's scheduler, a replayed week, a small fault run, a cluster that loses a worker, each alert by its fault, a newcomer's path
+nightly: setup setup-airflow validate-deploy ## hostile clients, fuzzed documents, erasure killed at every step, Airflow's scheduler, a replayed week, a small fault run, a cluster that loses a worker, each alert by its fault, a newcomer's path, every benchmark quickly
 	AFTERCLICK_NIGHTLY=1 $(PYTEST) $(NIGHTLY:%=tests/integration/test_%.py) $(NIGHTLY_E2E:%=tests/e2e/test_%.py) \
 	  tests/unit/test_rollback.py $(ARGS)
 	@scripts/audit.sh

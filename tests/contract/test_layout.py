@@ -142,7 +142,9 @@ COVERED_BY |= dict.fromkeys(
     ("collector", "growth", "http_load", "ingest", "memory", "overload", "people", "rebuild", "serving", "start_up"),
     "test_suite",
 )
-COVERED_BY["whole_path"] = "test_skew"
+COVERED_BY |= dict.fromkeys(("batch_costs", "process_figures"), "test_cluster_sizes and test_soak")
+COVERED_BY["figure_rows"] = "test_figure_pages"
+COVERED_BY |= dict.fromkeys(("cluster_costs", "whole_path"), "test_quick_benchmarks")
 # tests/clients holds other people's packages.
 TEST_FILES = [path for path in Path("tests").rglob("test_*.py") if "clients" not in path.parts]
 TESTS = {path.stem.removeprefix("test_") for path in TEST_FILES}

@@ -38,7 +38,7 @@ def test_fold_in_users_equals_the_formula_for_histories_on_both_sides_of_the_ran
 @pytest.mark.parametrize("least", [0.2, 1.0], ids=["confidences_below_1", "none_below_1"])
 def test_fold_in_users_equals_the_formula_on_both_sides_of_where_cholesky_begins(rank: int, least: float) -> None:
     draw = np.random.default_rng(7)
-    basis = prepare_basis(draw.normal(size=(300, rank)).astype(np.float32) / 8, regularization=REGULARIZATION)
+    basis = prepare_basis((draw.normal(size=(300, rank)) / 8).astype(np.float32), regularization=REGULARIZATION)
     histories = [
         dict(zip(draw.choice(300, n, replace=False).tolist(), draw.uniform(least, 9, n).tolist(), strict=True))
         for n in (1, 63, 64, 65, 66, 99, 101, 200)

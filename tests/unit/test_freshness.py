@@ -2,7 +2,7 @@
 
 import pytest
 
-from afterclick.benchmarks.freshness import stage_figures
+from afterclick.benchmarks.freshness import batch_parts, stage_figures
 from afterclick.local.demo_report import stream_counts
 from afterclick.local.freshness import percentiles_ms
 from afterclick.query_metrics import BatchReport, read_reports
@@ -51,3 +51,17 @@ def test_stream_counts_takes_a_repeated_batch_once() -> None:
 def test_percentiles_ms_of_nothing_is_empty() -> None:
     assert percentiles_ms([]) == {}
     assert percentiles_ms([0.1, 0.2, 0.3])["p50"] == 200.0
+
+
+def test_batch_parts_split_a_batch_completely_and_an_older_log_tells_only_the_writer() -> None:
+    line = LOG.splitlines()[1].replace("write_ms=80", "write_ms=80 offsets_ms=5 planning_ms=10 log_ms=12")
+
+    parts = batch_parts(read_reports(line, "update_recommendations"))
+    older = batch_parts(read_reports(LOG, "update_recommendations"))
+
+    assert {name: part["p50"] for name, part in parts.items()} == {
+        "source": 5, "planning": 10, "write": 80, "checkpoint": 12, "rest": 13,
+    }  # fmt: skip
+    assert sum(part["share"] for part in parts.values()) == pytest.approx(1, abs=0.01)
+    assert older["rest"]["p50"] == 40
+    assert batch_parts([]) == {}

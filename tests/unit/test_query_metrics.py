@@ -40,7 +40,9 @@ def test_each_batch_with_rows_is_logged_once(spark: Any, tmp_path: Path, caplog:
     total = value("afterclick_batch_duration_seconds_sum", {"query": "watched"})
     assert total == pytest.approx(sum(report.ms for report in reports) / 1000)
     assert value("afterclick_query_active", {"query": "watched"}) == 0
-    assert all(report.ms >= report.write_ms >= 0 for report in reports)
+    parts = [report.write_ms + report.offsets_ms + report.planning_ms + report.log_ms for report in reports]
+    assert all(report.ms >= told >= report.write_ms >= 0 for report, told in zip(reports, parts, strict=True))
+    assert sum(report.log_ms for report in reports) > 0
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ def test_list_names_every_benchmark_and_an_unknown_name_is_wrong_use_that_names_
     listed = runner.invoke(app, ["bench", "list"])
     unknown = runner.invoke(app, ["bench", "teleport"])
 
-    assert listed.stdout.split() == list(suite.BENCHMARKS)
+    assert listed.stdout.split() == [*suite.BENCHMARKS, *suite.APART]
     assert unknown.exit_code == 2
     assert "fold-in" in unknown.output
 

@@ -5,7 +5,7 @@ Floor: the same broker and Spark settings, one query whose ``foreachBatch`` only
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 
-from afterclick.benchmarks.whole_path import POLL_SECONDS, PROBED, WARM_UP_SECONDS, open_clients, running_path
+from afterclick.benchmarks.whole_path import POLL_SECONDS, PROBED, Pace, hurried, open_clients, running_path
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.local import demo
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
@@ -25,31 +25,35 @@ from afterclick.spark_session import build_spark
 
 FLOOR_WARM_UP_SECONDS = 30
 FLOOR_SECONDS = 20
+_QUICK_FLOOR_SECONDS = 5
 
 
-def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
-    """Run the whole path at `rate` events a second for `seconds`, then the floor.
+def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[str, Any]:
+    """Run the whole path at a pace, then the floor.
 
     Returns
     -------
     dict
         p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events.
     """
-    with running_path(settings, announce) as path:
-        announce(f"sending {rate:g} events/s for {WARM_UP_SECONDS} + {seconds:g} s")
-        probe = asyncio.run(_send(settings, path.baskets, rate, seconds))
+    settings = hurried(settings, pace)
+    with running_path(settings, announce, is_quick=pace.is_quick) as path:
+        announce(f"sending {pace.rate:g} events/s for {pace.warm_up:g} + {pace.seconds:g} s")
+        probe = asyncio.run(_send(settings, path.baskets, pace))
         log = path.log("recommendations")
-    stages = stage_figures(probe.samples, read_reports(log, "update_recommendations"))
+    reports = read_reports(log, "update_recommendations")
+    stages = stage_figures(probe.samples, reports)
     announce("measuring the floor: no-op foreachBatch")
-    floor = _floor(settings, rate)
+    floor = _floor(settings, pace)
     figures = percentiles_ms([sample["total"] for sample in probe.samples])
     return {
         **figures,
         "stages": stages,
+        "batch_parts": batch_parts(reports[-(len(reports) // 3) :]),
         "floor": floor,
         "samples": len(probe.samples),
         "missed": probe.missed,
-        "rate": rate,
+        "rate": pace.rate,
     }
 
 
@@ -78,10 +82,31 @@ def stage_figures(samples: list[dict[str, float]], batches: list[BatchReport]) -
     }
 
 
-async def _send(settings: Settings, baskets: Iterator[Any], rate: float, seconds: float) -> FreshnessProbe:
-    plan = demo.DemoPlan(events=int(rate * (WARM_UP_SECONDS + seconds)), rate=rate)
+def batch_parts(batches: Sequence[BatchReport]) -> dict[str, dict[str, float]]:
+    """Return the median in ms and the share of each part of a batch, by Spark's own times.
+
+    source: asking Kafka for offsets · planning · write: the job and our writer · checkpoint: its files · rest: bookkeeping.
+    """
+    parts = {
+        "source": [batch.offsets_ms for batch in batches],
+        "planning": [batch.planning_ms for batch in batches],
+        "write": [batch.write_ms for batch in batches],
+        "checkpoint": [batch.log_ms for batch in batches],
+    }
+    total = [batch.ms for batch in batches]
+    parts["rest"] = [whole - sum(some) for whole, *some in zip(total, *parts.values(), strict=True)]
+    return {
+        name: {"p50": float(np.median(ms)), "share": round(sum(ms) / max(1, sum(total)), 3)}
+        for name, ms in parts.items()
+        if batches
+    }
+
+
+async def _send(settings: Settings, baskets: Iterator[Any], pace: Pace) -> FreshnessProbe:
+    rate = pace.rate
+    plan = demo.DemoPlan(events=int(rate * (pace.warm_up + pace.seconds)), rate=rate)
     messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))
-    warm = int(rate * WARM_UP_SECONDS)
+    warm = int(rate * pace.warm_up)
     async with open_clients(settings) as clients, asyncio.TaskGroup() as probes:
         probe = FreshnessProbe(clients.to_api, poll_seconds=POLL_SECONDS)
         await clients.send(messages[:warm], rate=rate)
@@ -89,7 +114,7 @@ async def _send(settings: Settings, baskets: Iterator[Any], rate: float, seconds
     return probe
 
 
-def _floor(settings: Settings, rate: float) -> dict[str, float]:
+def _floor(settings: Settings, pace: Pace) -> dict[str, float]:
     """Kafka's append time to a ``foreachBatch`` that reads only the times."""
     topic = "freshness-floor"
     create_topic(settings.kafka.bootstrap_servers, topic, settings.kafka.events_partitions)
@@ -104,12 +129,13 @@ def _floor(settings: Settings, rate: float) -> dict[str, float]:
 
     times = kafka_source.read_event_stream(spark, kafka).selectExpr("unix_millis(timestamp) AS at")
     query = delta_tables.start_stream(times, "freshness_floor", note_delays, settings, trigger_ms=0, pool="fast")
+    warm_up, seconds = [_QUICK_FLOOR_SECONDS] * 2 if pace.is_quick else [FLOOR_WARM_UP_SECONDS, FLOOR_SECONDS]
     begun = time.time()
-    _produce(kafka.bootstrap_servers, topic, rate, FLOOR_WARM_UP_SECONDS + FLOOR_SECONDS)
+    _produce(kafka.bootstrap_servers, topic, pace.rate, warm_up + seconds)
     query.processAllAvailable()
     delta_tables.stop_between_batches(query)
     spark.stop()
-    return percentiles_ms([delay for at, delay in delays if at >= begun + FLOOR_WARM_UP_SECONDS])
+    return percentiles_ms([delay for at, delay in delays if at >= begun + warm_up])
 
 
 def _produce(servers: str, topic: str, rate: float, seconds: float) -> None:

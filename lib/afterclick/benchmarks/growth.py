@@ -33,8 +33,8 @@ REACH = 1.3
 """Most growth of a batch's time for ten times the size."""
 _TOUCHED = 50
 """People of a micro-batch."""
-_INGESTED, _INGEST_RUNS = 2_000, 3
-"""Messages of a batch, and batches of each size."""
+_INGESTED = 2_000
+"""Messages of a batch."""
 
 
 def measure(settings: Settings, *, announce: Announce, quick: bool = False) -> dict[str, Any]:
@@ -45,8 +45,10 @@ def measure(settings: Settings, *, announce: Announce, quick: bool = False) -> d
         "items": _items([4_000 // tenth, 40_000 // tenth, 400_000 // tenth], announce),
         "history": _history(settings, [20, 200], announce),
         "open_sessions": _open_sessions([10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
-        "table_versions": _versions(settings, [1, 10, 100], announce),
-        "events_stored": _stored(settings, [10_000 // tenth, 100_000 // tenth, 1_000_000 // tenth], announce),
+        "table_versions": _versions(settings, [1, 5] if quick else [1, 10, 100], announce, before=1 if quick else 10),
+        "events_stored": _stored(
+            settings, [1_000, 10_000] if quick else [10_000, 100_000, 1_000_000], announce, runs=1 if quick else 3
+        ),
     }
     worst = max(curve["step"] for curve in curves.values())
     return {"measured": worst, "baseline": REACH, "ratio": round(REACH / worst, 3), "runs": 5, "curves": curves}
@@ -76,7 +78,8 @@ def _median(call: Callable[[], object], runs: int = 5) -> float:
     return statistics.median(times)
 
 
-def _batch(subjects: Sequence[str], at_ms: int) -> pa.Table:
+def interactions(subjects: Sequence[str], at_ms: int) -> pa.Table:
+    """Return a view of each, of as many items, as rows of `schemas.INTERACTION`."""
     return pa.table(
         {
             "subject_id": list(subjects),
@@ -88,14 +91,16 @@ def _batch(subjects: Sequence[str], at_ms: int) -> pa.Table:
     )
 
 
-def _update_seconds(settings: Settings, subjects: Sequence[str]) -> float:
+def update_seconds(settings: Settings, subjects: Sequence[str]) -> float:
     """Return the time of a micro-batch of people who are stored already: read, fold in, rank, write."""
     store, recommender = redis_store.connect(settings.redis), read_recommender(settings, VERSION)
     numbers = iter(range(2, 1_000))
 
     def update() -> None:
         number, now_ms = next(numbers), int(time.time() * 1000)
-        update_lists(_batch(subjects, now_ms), recommender, store, length=200, fence=Fence(1, number), now_ms=now_ms)
+        update_lists(
+            interactions(subjects, now_ms), recommender, store, length=200, fence=Fence(1, number), now_ms=now_ms
+        )
 
     return _median(update)
 
@@ -105,7 +110,7 @@ def _people(settings: Settings, sizes: Sequence[int], announce: Announce) -> dic
     for size in sizes:
         announce(f"{size:,} people stored")
         subjects = write_people(settings, size)
-        seconds.append(_update_seconds(settings, subjects[:: max(1, size // _TOUCHED)][:_TOUCHED]))
+        seconds.append(update_seconds(settings, subjects[:: max(1, size // _TOUCHED)][:_TOUCHED]))
     return fitted(sizes, seconds)
 
 
@@ -113,7 +118,7 @@ def _history(settings: Settings, sizes: Sequence[int], announce: Announce) -> di
     seconds = []
     for size in sizes:
         announce(f"histories of {size}")
-        seconds.append(_update_seconds(settings, write_people(settings, _TOUCHED, interactions=size)))
+        seconds.append(update_seconds(settings, write_people(settings, _TOUCHED, interactions=size)))
     return fitted(sizes, seconds)
 
 
@@ -128,13 +133,13 @@ def _open_sessions(sizes: Sequence[int], announce: Announce) -> dict[str, Any]:
     return fitted(sizes, [figures["measured"] for figures in found])
 
 
-def _versions(settings: Settings, sizes: Sequence[int], announce: Announce) -> dict[str, Any]:
+def _versions(settings: Settings, sizes: Sequence[int], announce: Announce, *, before: int) -> dict[str, Any]:
     """Measure an append to a table of so many commits."""
     seconds = []
     with demo_session(settings) as spark:
         delta_tables.ensure_tables(spark, settings, ["ledger"])
         numbers = iter(range(100_000))
-        for _ in range(10):  # compiled code, before anything counts
+        for _ in range(before):  # compiled code, before anything counts
             _append(spark, settings, next(numbers))
         for size in sizes:
             announce(f"{size} commits more")
@@ -144,7 +149,7 @@ def _versions(settings: Settings, sizes: Sequence[int], announce: Announce) -> d
     return fitted(sizes, seconds)
 
 
-def _stored(settings: Settings, sizes: Sequence[int], announce: Announce) -> dict[str, Any]:
+def _stored(settings: Settings, sizes: Sequence[int], announce: Announce, *, runs: int) -> dict[str, Any]:
     """Measure a batch of new messages through ingest, with so many events that were received within the last hour."""
     begins_at, clock, numbers = datetime.now(UTC) - timedelta(hours=1), EventClock(), iter(range(100))
     seconds, stored = [], 0
@@ -153,7 +158,7 @@ def _stored(settings: Settings, sizes: Sequence[int], announce: Announce) -> dic
         number = next(numbers)
         ingest.take(spark, settings, number, f"growth-{number}", clock=clock)
 
-    for number in range(len(sizes) * (_INGEST_RUNS + 1)):
+    for number in range(len(sizes) * (runs + 1)):
         ingest.send(settings, f"growth-{number}", number * _INGESTED, _INGESTED, begins_at)
     with demo_session(settings) as spark:
         delta_tables.ensure_tables(spark, settings)
@@ -162,7 +167,7 @@ def _stored(settings: Settings, sizes: Sequence[int], announce: Announce) -> dic
             rows = _events(spark, stored, size, begins_at)
             delta_tables.append_once(rows, settings, query="growth", table="events", batch_id=size)
             stored = size
-            seconds.append(_median(partial(take, spark), _INGEST_RUNS))
+            seconds.append(_median(partial(take, spark), runs))
     return fitted(sizes, seconds)
 
 

@@ -40,14 +40,15 @@ def write_people(settings: Settings, people: int, *, interactions: int = 30) -> 
     return subjects
 
 
-def serve_model(settings: Settings) -> Model:
-    """Save a model with random factors and point to it, with a popular list."""
+def serve_model(settings: Settings, *, item_ids: Sequence[str] | None = None) -> Model:
+    """Save a model with random factors and point to it, with a popular list; None: `ITEMS` items."""
     draw = np.random.default_rng(1)
+    names = item_ids or [f"item-{number:06d}" for number in range(ITEMS)]
     model = Model(
         version=VERSION,
-        item_ids=np.array([f"item-{number:06d}" for number in range(ITEMS)]),
-        item_factors=(draw.normal(size=(ITEMS, RANK)) / 8).astype(np.float32),
-        popularity=np.arange(ITEMS, 0, -1, dtype=np.float64),
+        item_ids=np.array(names),
+        item_factors=(draw.normal(size=(len(names), RANK)) / 8).astype(np.float32),
+        popularity=np.arange(len(names), 0, -1, dtype=np.float64),
         regularization=1.0,
         alpha=1.0,
         event_weights=dict(settings.recommendations.event_weights),

@@ -13,8 +13,10 @@ import pyarrow.compute as pc
 from pyspark.sql import SparkSession
 
 from afterclick.benchmarks.interleaved import compare
+from afterclick.benchmarks.people import serve_model
 from afterclick.connectors import redis_store
 from afterclick.connectors.accepted_events import read_accepted
+from afterclick.connectors.delta_tables import ensure_tables
 from afterclick.histories import RECORD
 from afterclick.interactions import select_interactions
 from afterclick.local import complete_journey
@@ -24,15 +26,23 @@ from afterclick.settings import Settings
 _LIST_BYTES = 7_800
 """Of both lists of 50 of a person in a visit, measured (docs/decisions/0039-visits.md)."""
 _PIPELINE = 500
-_QUICK_HOUSEHOLDS = 800  # fewer leave too few people to judge a model by
+_QUICK_HOUSEHOLDS = 100
 
 
 def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
     """Return people a second of both, in turns."""
+    from jobs import import_history  # noqa: PLC0415 - jobs import connectors, we sit above
+
     lines = complete_journey.read_lines(_QUICK_HOUSEHOLDS if quick else None)
     runs = 1 if quick else 3
     with demo_session(settings) as spark:
-        prepare(spark, settings, lines, announce)
+        if quick:  # a model of random factors: training and judging take a minute
+            history, purposes = complete_journey.history_log(lines), ("analytics", "personalisation")
+            import_history.import_log(spark, settings, history, digest="rebuild", purposes=purposes)
+            ensure_tables(spark, settings, ["items"])
+            serve_model(settings, item_ids=sorted(lines["item_id"].unique()))
+        else:
+            prepare(spark, settings, lines, announce)
         version = redis_store.connect(settings.redis).served_version() or ""
         people = _copy(spark, settings)
         announce(f"{runs} runs of each")

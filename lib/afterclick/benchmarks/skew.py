@@ -17,8 +17,9 @@ from afterclick.benchmarks.whole_path import (
     POLL_SECONDS,
     POST_SIZE,
     PROBED,
-    WARM_UP_SECONDS,
+    Pace,
     RunningPath,
+    hurried,
     open_clients,
     running_path,
 )
@@ -39,6 +40,7 @@ PHASES = (False, True, True, False)
 """Whether the subject sends: in this order a machine that gets slower is slower for both."""
 SETTLE_SECONDS = 15
 """At the begin of a phase, not measured."""
+_QUICK_SETTLE_SECONDS = 1
 DRAINING_SECONDS = 1_800
 """The bulk streams work in idle time, so on a busy machine a backlog takes long."""
 SAMPLE_AFTER_SECONDS = 15
@@ -52,21 +54,23 @@ _COUNTED = {
 _PRIORITY = ("cart", "purchase", "remove_from_cart", "identify")
 
 
-def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
-    """Run the whole path at `rate` events a second, `seconds` with and `seconds` without the subject.
+def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[str, Any]:
+    """Run the whole path at a pace, for its seconds with and as long without the subject.
 
     Returns
     -------
     dict
         `baseline` and `skewed`: p50, p95, p99 in ms of others' freshness; `ratio` of the p99; `counts`, see `compare_counts`.
     """
-    begun_at = datetime.now(UTC)
+    begun_at, rate, settings = datetime.now(UTC), pace.rate, hurried(settings, pace)
     variables = {
         "AFTERCLICK_LOAD__SAMPLE_AFTER_SECONDS": str(SAMPLE_AFTER_SECONDS),
         "AFTERCLICK_LOAD__HOT_SUBJECT_EVENTS": str(max(1, round(HOT_SUBJECT_SECONDS * rate))),
     }
-    with running_path(settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables) as path:
-        probes = asyncio.run(_send(settings, path, rate, seconds, announce))
+    with running_path(
+        settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables, is_quick=pace.is_quick
+    ) as path:
+        probes = asyncio.run(_send(settings, path, pace, announce))
     announce("comparing sessions with the stored events")
     bot = open_subject_store(settings).find(RawId("user", BOT))
     with demo.demo_session(settings) as spark:
@@ -85,22 +89,23 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
 
 
 async def _send(
-    settings: Settings, path: RunningPath, rate: float, seconds: float, announce: demo.Announce
+    settings: Settings, path: RunningPath, pace: Pace, announce: demo.Announce
 ) -> dict[bool, FreshnessProbe]:
-    warm, phase = int(rate * WARM_UP_SECONDS), seconds * 2 / len(PHASES)
+    rate, warm, phase = pace.rate, int(pace.rate * pace.warm_up), pace.seconds * 2 / len(PHASES)
+    settle = _QUICK_SETTLE_SECONDS if pace.is_quick else SETTLE_SECONDS
     plan = demo.DemoPlan(
-        events=warm + int(rate * len(PHASES) * (SETTLE_SECONDS + phase)), rate=rate, mischief=Mischief(0, 0, 0)
+        events=warm + int(rate * len(PHASES) * (settle + phase)), rate=rate, mischief=Mischief(0, 0, 0)
     )
     messages = iter(demo.planned_messages(path.baskets, plan, now=datetime.now(UTC) - timedelta(hours=2)))
     numbers = iter(range(plan.events))
     async with open_clients(settings) as clients, asyncio.TaskGroup() as tasks:
         probes = {is_hot: FreshnessProbe(clients.to_api, poll_seconds=POLL_SECONDS) for is_hot in (False, True)}
-        announce(f"sending {rate:g}/s: {WARM_UP_SECONDS} s, then {len(PHASES)} times {SETTLE_SECONDS} + {phase:g} s")
+        announce(f"sending {rate:g}/s: {pace.warm_up:g} s, then {len(PHASES)} times {settle} + {phase:g} s")
         await clients.send(islice(messages, warm), rate=rate)
         for number, is_hot in enumerate(PHASES):
             announce(f"phase {number + 1}: {'half from one subject' if is_hot else 'without the subject'}")
             sent = with_hot_subject(messages, numbers) if is_hot else messages
-            await clients.send(islice(sent, _whole_posts(rate * SETTLE_SECONDS)), rate=rate)
+            await clients.send(islice(sent, _whole_posts(rate * settle)), rate=rate)
             probing = demo.prober(probes[is_hot], tasks, plan.seed + number, share=PROBED)
             await clients.send(islice(sent, _whole_posts(rate * phase)), rate=rate, on_acked=probing)
         await clients.send([_closing_message()], rate=0)

@@ -10,11 +10,12 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from afterclick.benchmarks.figure_pages import growth_section, put_between_marks
+from afterclick.benchmarks.figure_rows import row
 from afterclick.settings import Settings, load_ranking_settings
 
 Announce = Callable[[str], None]
 _QUICK_SECONDS = 10
-_MARKS = ("<!-- last figures -->", "<!-- end -->")
 
 
 @dataclass(frozen=True)
@@ -57,12 +58,14 @@ def _on_path(module: str) -> Callable[[Options, Announce], dict[str, Any]]:
     """Return the measurement of a module that runs the whole path at a rate for a time."""
 
     def measure(options: Options, announce: Announce) -> dict[str, Any]:
-        seconds = _QUICK_SECONDS if options.quick else options.seconds
+        from afterclick.benchmarks.whole_path import Pace  # noqa: PLC0415 - imports Spark
+
+        pace = Pace(options.rate, _QUICK_SECONDS if options.quick else options.seconds, options.quick)
         measured = import_module(f"afterclick.benchmarks.{module}").measure
         with tempfile.TemporaryDirectory(prefix="afterclick-bench-") as folder:
             return _with_stack(
                 Path(folder),
-                lambda settings: dict(measured(settings, rate=options.rate, seconds=seconds, announce=announce)),
+                lambda settings: dict(measured(settings, pace, announce=announce)),
                 announce,
             )
 
@@ -90,8 +93,10 @@ def _rollback(options: Options, announce: Announce) -> dict[str, Any]:
     from afterclick.benchmarks import rollback  # noqa: PLC0415
     from afterclick.setting_sections import RelevanceSettings  # noqa: PLC0415
 
-    days = 2 if options.quick else 7
-    return rollback.measure(*load_ranking_settings("local"), RelevanceSettings(), announce=announce, days=days)
+    days, households = (1, 600) if options.quick else (7, None)
+    return rollback.measure(
+        *load_ranking_settings("local"), RelevanceSettings(), announce=announce, days=days, households=households
+    )
 
 
 BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
@@ -113,6 +118,11 @@ BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
     "skew": _on_path("skew"),
     "triggers": _on_path("triggers"),
 }
+APART: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
+    "scaling": _on_path("scaling"),
+    "soak": _on_path("soak"),
+}
+"""Too long for an hour with all: by their own names only."""
 REACH: dict[str, float] = {
     "fold-in": 3,
     "rank": 1,
@@ -131,7 +141,7 @@ REACH: dict[str, float] = {
 def measure(name: str, options: Options, announce: Announce) -> dict[str, Any]:
     """Return the figures of one benchmark, with machine and versions."""
     begun = time.monotonic()
-    figures = BENCHMARKS[name](options, announce)
+    figures = (BENCHMARKS | APART)[name](options, announce)
     return {"name": name, **figures, "took_s": round(time.monotonic() - begun), **_machine()}
 
 
@@ -146,24 +156,12 @@ def measure_all(options: Options, announce: Announce) -> dict[str, Any]:
 
 
 def write_table(readme: Path, figures: dict[str, Any], day: str) -> None:
-    """Put the table of all figures between the marks of a page."""
-    before, _, rest = readme.read_text(encoding="utf-8").partition(_MARKS[0])
-    _, _, after = rest.partition(_MARKS[1])
+    """Put the table of all figures, and of how cost grows, between the marks of a page; curves beside it."""
     told = f"`make bench`, {day}, {figures['machine']}, {figures['took_s']} s in all:"
     head = "| bench | measured | baseline | ratio | to reach |\n| --- | --- | --- | --- | --- |"
-    rows = [_row(name, one) for name, one in figures["benchmarks"].items()]
-    table = "\n".join([_MARKS[0], told, "", head, *rows, _MARKS[1]])
-    readme.write_text(before + table + after, encoding="utf-8")
-
-
-def _row(name: str, figures: dict[str, Any]) -> str:
-    if name == "freshness":
-        measured = f"{figures['p50']} / {figures['p99']} ms"
-        floor = f"{figures['floor']['p50']} / {figures['floor']['p99']} ms"
-        return f"| {name} | {measured} | {floor} | {figures['floor']['p50'] / figures['p50']:.2f} | 200 / 500 ms |"
-    reach, ratio = REACH.get(name), figures.get("ratio")
-    verdict = "" if reach is None or ratio is None else f"{reach:g}{'' if ratio >= reach else ', **missed**'}"
-    return f"| {name} | {figures.get('measured', '')} | {figures.get('baseline', '')} | {ratio} | {verdict} |"
+    rows = [row(name, one, REACH.get(name)) for name, one in figures["benchmarks"].items()]
+    curves = figures["benchmarks"].get("growth", {}).get("curves", {})
+    put_between_marks(readme, "\n".join([told, "", head, *rows, *growth_section(curves, readme.parent)]))
 
 
 def _machine() -> dict[str, Any]:

@@ -6,7 +6,7 @@ the clock that decides triggers is the events'.
 
 import asyncio
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import islice, takewhile
@@ -17,7 +17,7 @@ import numpy as np
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from afterclick.benchmarks.whole_path import WARM_UP_SECONDS, Clients, RunningPath, open_clients, running_path
+from afterclick.benchmarks.whole_path import Clients, Pace, RunningPath, hurried, open_clients, running_path, stamped
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.subject_store import open_subject_store
@@ -32,7 +32,7 @@ from afterclick.vocabulary import EventType
 
 RULE = "left cart"
 AFTER_SECONDS = 60
-_RULES = f"rules:\n  - {{name: {RULE}, kind: cart_abandonment, after: {AFTER_SECONDS}s, cooldown: 1h}}\n"
+_QUICK_AFTER_SECONDS = 5
 POLL_SECONDS = 0.02
 _WATCHED = 10
 """People whose lists are looked at together: more would take the processor from what is measured."""
@@ -59,6 +59,7 @@ class Watch:
     """Whose lists to look at once their deadline has passed, and when they showed the reason; times since the epoch."""
 
     left: list[Leaver] = field(default_factory=list)
+    after_seconds: float = AFTER_SECONDS
     seen_at: dict[str, float] = field(default_factory=dict)
     missed: set[str] = field(default_factory=set)
     """Whose list had changed before anybody looked."""
@@ -69,9 +70,8 @@ class Watch:
 
     def choose(self, now: float) -> dict[str, Leaver]:
         """Return up to `_WATCHED` people to look at: those looked at before, then the earliest."""
-        due = {
-            one.user_id: one for one in self.left if one.at + AFTER_SECONDS <= now and one.user_id not in self.done()
-        }
+        latest = now - self.after_seconds
+        due = {one.user_id: one for one in self.left if one.at <= latest and one.user_id not in self.done()}
         return dict(islice((self.watched | due).items(), _WATCHED))
 
     def take(self, answers: Mapping[str, Any], chosen: dict[str, Leaver], now: float) -> None:
@@ -90,8 +90,8 @@ class Watch:
         return self.seen_at.keys() | self.missed
 
 
-def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.Announce) -> dict[str, Any]:
-    """Run the whole path at `rate` events a second, with one person a second leaving a cart for `seconds`.
+def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[str, Any]:
+    """Run the whole path at a pace, with one person a second leaving a cart.
 
     Returns
     -------
@@ -103,10 +103,14 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
         overlap, and a time follows from when its post was received).
     """
     rules = settings.state_dir / "bench_triggers.yaml"
-    rules.write_text(_RULES, encoding="utf-8")
+    settings, after = hurried(settings, pace), _QUICK_AFTER_SECONDS if pace.is_quick else AFTER_SECONDS
+    told = f"{{name: {RULE}, kind: cart_abandonment, after: {after}s, cooldown: 1h}}"
+    rules.write_text(f"rules:\n  - {told}\n", encoding="utf-8")
     variables = {"AFTERCLICK_TRIGGERS__RULES": str(rules)}
-    with running_path(settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables) as path:
-        watch = asyncio.run(_send(settings, path, rate, seconds, announce))
+    with running_path(
+        settings, announce, households=SHOWN_HOUSEHOLDS, bulk_variables=variables, is_quick=pace.is_quick
+    ) as path:
+        watch = asyncio.run(_send(settings, path, pace, Watch(after_seconds=after), announce))
     announce("reading what fired")
     store = open_subject_store(settings)
     people = {person.subject_id: one for one in watch.left if (person := store.find(RawId("user", one.user_id)))}
@@ -115,7 +119,7 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
         table = read_table(spark, settings, "triggers").where(F.col("rule") == RULE)
         fired = table.select("subject_id", *times).collect()
         unplanned = [row for row in fired if row.subject_id not in people]
-        refuted = _ordered_in_time(read_accepted(spark, settings), unplanned)
+        refuted = _ordered_in_time(read_accepted(spark, settings), unplanned, after)
     counted = {row.subject_id: row for row in fired if row.subject_id in people and people[row.subject_id].counts}
     late = np.array([row.fired_at - row.due_at for row in counted.values()]) / 1e6
     seen = {subject: watch.seen_at.get(people[subject].user_id) for subject in counted}
@@ -133,24 +137,24 @@ def measure(settings: Settings, *, rate: float, seconds: float, announce: demo.A
         "others": refuted,
         "overtaken": len(unplanned) - refuted,
         "wrong_item": watch.wrong,
-        "rate": rate,
+        "rate": pace.rate,
     }
 
 
-def _ordered_in_time(accepted: DataFrame, fired: Sequence[Any]) -> int:
+def _ordered_in_time(accepted: DataFrame, fired: Sequence[Any], after_seconds: float) -> int:
     """Return how many triggers have, by the stored events, an order of their person between the cart and the deadline."""
     is_order = accepted.subject_id.isin([row.subject_id for row in fired]) & (accepted.event_type == EventType.PURCHASE)
     orders = accepted.where(is_order).select("subject_id", F.unix_micros("event_at").alias("at")).collect()
-    before = timedelta(seconds=AFTER_SECONDS) // timedelta(microseconds=1)
+    before = timedelta(seconds=after_seconds) // timedelta(microseconds=1)
     return sum(
         any(one.subject_id == row.subject_id and row.due_at - before <= one.at <= row.due_at for one in orders)
         for row in fired
     )
 
 
-async def _send(settings: Settings, path: RunningPath, rate: float, seconds: float, announce: demo.Announce) -> Watch:
-    leaving = int(WARM_UP_SECONDS + seconds)
-    waiting = AFTER_SECONDS + _PATIENCE_INTERVALS * settings.streams.bulk_trigger_seconds
+async def _send(settings: Settings, path: RunningPath, pace: Pace, watch: Watch, announce: demo.Announce) -> Watch:
+    rate, leaving = pace.rate, int(pace.warm_up + pace.seconds)
+    waiting = watch.after_seconds + _PATIENCE_INTERVALS * settings.streams.bulk_trigger_seconds
     events = int(1.5 * rate * (leaving + waiting))  # more than are needed: some people leave their cart instead
     plan = demo.DemoPlan(events=events, rate=rate, mischief=Mischief(0, 0, 0))
     messages = demo.planned_messages(path.baskets, plan, now=datetime.now(UTC))
@@ -158,27 +162,25 @@ async def _send(settings: Settings, path: RunningPath, rate: float, seconds: flo
     leavers = dict(islice(carts.items(), leaving))
     others = (message for message in messages if message["userId"] not in leavers)
     is_over = asyncio.Event()
-    announce(f"sending {rate:g}/s; one cart a second is left, {WARM_UP_SECONDS} + {seconds:g} s")
-    async with open_clients(settings) as clients:
-        watch = Watch()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(clients.send(takewhile(lambda _: not is_over.is_set(), _stamped(others)), rate=rate))
-            tasks.create_task(_keep_looking(watch, clients.to_api, is_over))
-            await _leave_carts(clients, watch, leavers.values())
-            announce("waiting for the last deadlines")
-            await _wait_until_seen(watch, waiting)
-            is_over.set()
+    announce(f"sending {rate:g}/s; one cart a second is left, {pace.warm_up:g} + {pace.seconds:g} s")
+    async with open_clients(settings) as clients, asyncio.TaskGroup() as tasks:
+        tasks.create_task(clients.send(takewhile(lambda _: not is_over.is_set(), stamped(others)), rate=rate))
+        tasks.create_task(_keep_looking(watch, clients.to_api, is_over))
+        await _leave_carts(clients, watch, leavers.values(), pace)
+        announce("waiting for the last deadlines")
+        await _wait_until_seen(watch, waiting)
+        is_over.set()
     return watch
 
 
-async def _leave_carts(clients: Clients, watch: Watch, carts: Iterable[Message]) -> None:
+async def _leave_carts(clients: Clients, watch: Watch, carts: Iterable[Message], pace: Pace) -> None:
     begun = time.monotonic()
     for number, cart in enumerate(carts):
         await asyncio.sleep(max(0.0, begun + number - time.monotonic()))
         view = {**cart, "event": "Product Viewed", "messageId": f"left-{number}-view"}
         at = time.time()
-        await clients.send(_stamped([view, {**cart, "messageId": f"left-{number}-cart"}]), rate=0)
-        watch.left.append(Leaver(cart, at, counts=number >= WARM_UP_SECONDS))
+        await clients.send(stamped([view, {**cart, "messageId": f"left-{number}-cart"}]), rate=0)
+        watch.left.append(Leaver(cart, at, counts=number >= pace.warm_up))
 
 
 async def _keep_looking(watch: Watch, api: httpx.AsyncClient, is_over: asyncio.Event) -> None:
@@ -193,10 +195,3 @@ async def _wait_until_seen(watch: Watch, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     while len(watch.done()) < len(watch.left) and time.monotonic() < deadline:
         await asyncio.sleep(0.5)
-
-
-def _stamped(messages: Iterable[Message]) -> Iterator[Message]:
-    """Yield messages as if each happened when it is taken to be sent."""
-    for message in messages:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        yield {**message, "originalTimestamp": now}

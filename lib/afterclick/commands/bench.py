@@ -7,17 +7,24 @@ from typing import Annotated, Any
 
 import typer
 
-ALL = "all"
+ALL, SCALING, SOAK = "all", "scaling", "soak"
 
 
 def bench(
     *,
     name: Annotated[str, typer.Argument(help="What to measure; `all` for everything, `list` for the names.")],
-    rate: Annotated[float, typer.Option(help="freshness, skew, triggers: events per second.", min=1)] = 500,
-    seconds: Annotated[float, typer.Option(help="The same: how long to measure.", min=1)] = 60,
+    rate: Annotated[float, typer.Option(help="Of the whole path: events per second.", min=1)] = 500,
+    seconds: Annotated[
+        float, typer.Option(help="The same but soak: how long to measure; scaling: each load.", min=1)
+    ] = 60,
+    minutes: Annotated[float, typer.Option(help="soak: how long to send.", min=0.5)] = 120,
     quick: Annotated[bool, typer.Option(help="Small sizes: shows that it runs, the figures say nothing.")] = False,
     into: Annotated[
-        Path | None, typer.Option(help="With `all`: folder for last.json and the table in README.md.", file_okay=False)
+        Path | None,
+        typer.Option(
+            help="Folder: `all` writes last.json and the table of README.md, `scaling` the same of scaling.md.",
+            file_okay=False,
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
@@ -29,23 +36,32 @@ def bench(
     from afterclick.commands.progress import announcer
 
     if name == "list":
-        typer.echo("\n".join(suite.BENCHMARKS))
+        typer.echo("\n".join([*suite.BENCHMARKS, *suite.APART]))
         return
-    if name != ALL and name not in suite.BENCHMARKS:
-        told = f"there is no benchmark {name!r}; there are {', '.join(suite.BENCHMARKS)} and {ALL}"
+    known = suite.BENCHMARKS | suite.APART
+    if name != ALL and name not in known:
+        told = f"there is no benchmark {name!r}; there are {', '.join(known)} and {ALL}"
         raise typer.BadParameter(told, param_hint="NAME")
-    options = suite.Options(quick, rate, seconds)
+    if into and name not in {ALL, SCALING}:
+        told = f"only {ALL} and {SCALING} write a page, not {name}"
+        raise typer.BadParameter(told, param_hint="--into")
+    options = suite.Options(quick, rate, minutes * 60 if name == SOAK else seconds)
     announce = announcer()
     figures = suite.measure_all(options, announce) if name == ALL else suite.measure(name, options, announce)
-    if into and name == ALL:
-        _write(into, figures)
+    if into:
+        _write(into, name, figures)
     typer.echo(json.dumps(figures, indent=None if as_json else 2))
 
 
-def _write(folder: Path, figures: dict[str, Any]) -> None:
+def _write(folder: Path, name: str, figures: dict[str, Any]) -> None:
+    from afterclick.benchmarks.figure_pages import write_clusters
     from afterclick.benchmarks.suite import write_table
 
+    file, page, write = {
+        ALL: ("last.json", "README.md", write_table),
+        SCALING: ("scaling.json", "scaling.md", write_clusters),
+    }[name]
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "last.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
-    if (folder / "README.md").exists():
-        write_table(folder / "README.md", figures, f"{datetime.now(UTC):%Y-%m-%d}")
+    (folder / file).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    if (folder / page).exists():
+        write(folder / page, figures, f"{datetime.now(UTC):%Y-%m-%d}")

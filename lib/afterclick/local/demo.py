@@ -42,6 +42,8 @@ QUERIES = tuple(name for queries, _, _ in STREAMS.values() for name in queries)
 PROBED = 0.05
 """Share of posts whose way to the API is measured."""
 MOST_PROBES = 1
+STARTING_SECONDS = 300
+"""Until a service must work; a machine that does other things beside takes minutes."""
 BATCH = 15
 """Messages a post, as many as Segment's server SDK for Node gathers."""
 
@@ -149,10 +151,12 @@ def launch_fast_path(settings: Settings, running: list[services.Service]) -> Non
 
 def wait_for_services(settings: Settings, running: list[services.Service]) -> None:
     """Wait until collector, API and streams work; the API needs a model."""
-    services.wait_until_ready(running[0], f"{settings.collector.base_url}/health/ready")
-    services.wait_until_ready(running[1], f"{settings.serving.base_url}/health/ready")
+    seconds = STARTING_SECONDS
+    services.wait_until_ready(running[0], f"{settings.collector.base_url}/health/ready", seconds=seconds)
+    services.wait_until_ready(running[1], f"{settings.serving.base_url}/health/ready", seconds=seconds)
     for service in running[2:]:
-        services.wait_until_logged(service, [f"query started name={name}" for name in STREAMS[service.name][0]])
+        started = [f"query started name={name}" for name in STREAMS[service.name][0]]
+        services.wait_until_logged(service, started, seconds=seconds)
 
 
 def start_streams(
