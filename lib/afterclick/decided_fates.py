@@ -61,7 +61,7 @@ def flag_fates(
     clocks, watermark_minutes
         Newest event time by partition before this batch; None where time has no order: then nothing is late.
     known
-        Accepted events of earlier batches within the window of duplicates (`connectors.accepted_events.read_known`);
+        Accepted events of earlier batches within the window of duplicates (`connectors.accepted_events`);
         rows of `batch` itself, which an earlier attempt may have stored, are left out. None: there are none.
     may_be_known
         Messages whose id may be in `known`; None: any may.

@@ -82,7 +82,6 @@ COVERED_BY = {
     "parallel_replay": "test_evaluation",
     "prequential": "test_evaluation",
     "accepted_events": "test_ingest_events",
-    "arrived": "test_event_clock and test_event_fates",
     "decided_fates": "test_event_fates",
     "quarantine": "test_poisoned_topic",
     "replay_runs": "test_poisoned_topic",

@@ -18,7 +18,7 @@ from afterclick.connectors.delta_tables import transaction_id
 from afterclick.connectors.table_log import Commit, is_newest, newest_commit, own_commit
 from afterclick.decided_fates import Fates
 from afterclick.event_fates import Batch
-from afterclick.fate_rules import Flags
+from afterclick.fate_rules import Flags, Ints
 from afterclick.recent_ids import HOUR_US, RecentIds
 from afterclick.settings import Settings
 
@@ -70,9 +70,7 @@ class RecentEvents:
         may_be_known, hours = self._ids.find(arrived.id_hash)
         if hours is None:
             return Asked(None, may_be_known)
-        until = F.lit(as_time((hours[1] + 1) * HOUR_US))
-        known = received_from(stored(), max(hours[0], since_hour)).where(F.col("received_at") < until)
-        return Asked(known, may_be_known)
+        return Asked(received_from(stored(), max(hours[0], since_hour), hours[1]), may_be_known)
 
     def keep(self, arrived: Arrived, fates: Fates, batch: Batch, settings: Settings) -> None:
         """Take in what a batch has stored, if the tables' newest commits are this batch's own."""
@@ -107,16 +105,15 @@ class RecentEvents:
         return own if len(own) == len(_TABLES) else None
 
     def _read(self, stored: Callable[[], DataFrame], since_hour: int) -> RecentIds | None:
-        """Read the ids of the window from the tables: at most `most` rows come to the driver."""
+        """Read the ids of the window from the tables."""
         if not self._most or since_hour < self._too_many_until:
             return None
-        hour = F.floor(F.unix_micros("received_at") / HOUR_US).cast("long").alias("hour")
-        rows = received_from(stored(), since_hour).select(F.xxhash64("event_id").alias("id_hash"), hour)
-        if rows.count() > self._most:
+        found = _read_window(received_from(stored(), since_hour), self._most)
+        if found is None:
             self._give_up(since_hour)
             return None
-        found, ids = rows.toArrow(), RecentIds(since_hour)
-        ids.add(found["id_hash"].to_numpy(), found["hour"].to_numpy())
+        ids = RecentIds(since_hour)
+        ids.add(*found)
         logger.info("ids of the window read count=%d", len(ids))
         return ids
 
@@ -128,6 +125,16 @@ class RecentEvents:
         self._ids, self._too_many_until = None, since_hour + 1
 
 
-def received_from(stored: DataFrame, hour: int) -> DataFrame:
-    """Keep what was received in an hour (since the epoch) or later; Delta skips older files."""
-    return stored.where(F.col("received_at") >= F.lit(as_time(hour * HOUR_US)))
+def received_from(stored: DataFrame, hour: int, last_hour: int | None = None) -> DataFrame:
+    """Keep what was received from an hour (since the epoch) on, until the end of another; Delta skips other files."""
+    rows = stored.where(F.col("received_at") >= F.lit(as_time(hour * HOUR_US)))
+    return rows if last_hour is None else rows.where(F.col("received_at") < F.lit(as_time((last_hour + 1) * HOUR_US)))
+
+
+def _read_window(rows: DataFrame, most: int) -> tuple[Ints, Ints] | None:
+    """Return hashes and hours of receipt, None if there are more than `most`: they come to the driver."""
+    hour = F.floor(F.unix_micros("received_at") / HOUR_US).cast("long").alias("hour")
+    if rows.count() > most:
+        return None
+    found = rows.select(F.xxhash64("event_id").alias("id_hash"), hour).toArrow()
+    return found["id_hash"].to_numpy(), found["hour"].to_numpy()
