@@ -18,20 +18,19 @@ HOUR_US = 3_600_000_000
 
 def make_arrived(rows: list[tuple[int, int, str, int]], *, hashes: int = 1_000, fate: str = "events") -> Arrived:
     """Rows of partition, time on Kafka, id and payload, ordered by partition; few `hashes` make ids share one."""
-    partitions, times, ids, payloads = ([row[place] for row in rows] for place in range(4))
-    size = len(rows)
+    ids, size = [event_id for _, _, event_id, _ in rows], len(rows)
     return Arrived(
         positions=[Position("events", number) for number in range(3)],
-        partition=np.array(partitions, np.int64),
+        partition=np.array([row[0] for row in rows], np.int64),
         offset=np.arange(size),
-        kafka_us=np.array(times, np.int64),
+        kafka_us=np.array([row[1] for row in rows], np.int64),
         event_us=np.full(size, NOW_US),
         received_us=np.full(size, NOW_US),
         is_valid=np.ones(size, np.bool_),
         fate=np.full(size, fate),
         event_id=pa.chunked_array([pa.array(ids, pa.string())]),
         id_hash=np.array([sum(map(ord, one)) % hashes for one in ids], np.int64),
-        payload_hash=np.array(payloads, np.int64),
+        payload_hash=np.array([row[3] for row in rows], np.int64),
     )
 
 
@@ -48,7 +47,8 @@ def test_repeats_are_decided_by_id_and_payload_whatever_the_hashes(seed: int, ha
     stored = {pair for pair in stored if pair[0] in {rows[row][2] for row in asked}}
     said = {row[2:] for row in rows}
     met = {(event_id, payload if (event_id, payload) in said else None) for event_id, payload in stored}
-    seen, first = set(stored), {event_id: None for event_id, _ in stored}
+    seen: set[tuple[str, int]] = set(stored)
+    first: dict[str, int | None] = {event_id: None for event_id, _ in stored}
     expected = {}
     for row in sorted(range(len(rows)), key=lambda row: rows[row][1]):
         _, _, event_id, payload = rows[row]

@@ -114,11 +114,16 @@ def decide(
 def test_what_is_read_is_what_the_whole_window_tells(lake: Lake, seed: int, most: int) -> None:
     draw, recent = random.Random(seed), RecentEvents(most)
     for batch_id in range(40):
+        oldest = FIRST_HOUR + batch_id // 5 - draw.choice([0, 0, 0, 1, 4])
+        events = [
+            Event(draw.randrange(200), draw.randrange(oldest, FIRST_HOUR + batch_id // 5 + 1), batch_id)
+            for _ in range(draw.randrange(1, 8))
+        ]
         another = draw.choice(["nobody"] * 6 + ["import", "erasure", "optimize", "restart"])
         table = draw.choice(TABLES)
         if another == "import":
             hour = FIRST_HOUR + batch_id // 5
-            lake.append(table, [Event(draw.randrange(200), hour, -batch_id - 1)], "import_1", -batch_id - 1)
+            lake.append(table, [Event(draw.choice(events).id_hash, hour, -batch_id - 1)], "import_1", -batch_id - 1)
         elif another == "erasure":
             lake.rows[table] = [event for event in lake.rows[table] if event.id_hash % 11]
             lake.commit(table, {"commitInfo": {"operation": "DELETE"}})
@@ -126,11 +131,6 @@ def test_what_is_read_is_what_the_whole_window_tells(lake: Lake, seed: int, most
             lake.commit(table, {"commitInfo": {"operation": "OPTIMIZE"}})
         elif another == "restart":
             recent = RecentEvents(most)
-        oldest = FIRST_HOUR + batch_id // 5 - draw.choice([0, 0, 0, 1, 4])
-        events = [
-            Event(draw.randrange(200), draw.randrange(oldest, FIRST_HOUR + batch_id // 5 + 1), batch_id)
-            for _ in range(draw.randrange(1, 8))
-        ]
         attempts = [draw.choice(["", "", "", *TABLES])] + [""] * draw.choice([1, 1, 2])
         for crash in attempts:
             met, expected = decide(lake, recent, events, crash=crash)
