@@ -20,8 +20,9 @@ from pyspark.sql.streaming.query import StreamingQuery
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.accepted_events import decide_fates
 from afterclick.connectors.ledger import read_past
+from afterclick.connectors.recent_events import RecentEvents
 from afterclick.event_clock import EventClock
-from afterclick.event_fates import FATES, NO_FATES, Batch, count_fates, read_arrivals, select_parts, with_payload_hash
+from afterclick.event_fates import FATES, Batch, select_parts, with_payload_hash
 from afterclick.events import decode_events
 from afterclick.job_metrics import job_metrics
 from afterclick.job_runner import job_context, run_stream
@@ -48,7 +49,8 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     checked = flag_violations(decode_events(raw), suite)
 
     sample_check = SampleCheck(suite, settings.quality.sample_rows)
-    write_batch = partial(write_events, settings=settings, clock=EventClock(), sample_check=sample_check)
+    clock, recent = EventClock(), RecentEvents(settings.streams.known_ids)
+    write_batch = partial(write_events, settings=settings, clock=clock, sample_check=sample_check, recent=recent)
     trigger_ms = settings.streams.bulk_trigger_seconds * 1000
     return delta_tables.start_stream(checked, QUERY, write_batch, settings, trigger_ms=trigger_ms, pool="bulk")
 
@@ -61,6 +63,7 @@ def write_events(
     clock: EventClock | None,
     query: str = QUERY,
     sample_check: SampleCheck | None = None,
+    recent: RecentEvents | None = None,
 ) -> None:
     """Write one micro-batch; repeating it with the same `batch_id` changes nothing.
 
@@ -72,22 +75,24 @@ def write_events(
     ----------
     clock
         None where time has no order, as in imported history: then nothing is late.
+    recent
+        Ids that this query keeps between its batches; None: the tables are read for each.
     """
     spark, batch = checked.sparkSession, Batch(query, str(delta_tables.generation(settings, query)), batch_id)
     checked = with_payload_hash(checked).persist()  # read and decoded once: arrivals, fates and tables look at it
     with delta_tables.fates_lock(settings):
-        arrivals = read_arrivals(checked)
         past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
-        if arrivals.ranges:
-            fates = decide_fates(checked, arrivals, batch, past=past, settings=settings)
-            counts = count_fates(fates)
-        else:  # the first batch of a new topic: only the ledger's row says that nothing came
-            fates, counts = checked, NO_FATES
+        fates, arrivals, arrived = decide_fates(checked, batch, past=past, settings=settings, recent=recent)
+        counts = fates.counts
         if sample_check and counts["consumed"]:
-            sample_check.check(fates, counts["consumed"])
+            sample_check.check(fates.rows, counts["consumed"])
         accounted = arrivals if clock else arrivals._replace(ranges=[])
-        for table, rows in select_parts(fates, counts, accounted, batch, read_suite(settings.suite_path("events"))):
+        for table, rows in select_parts(
+            fates.rows, counts, accounted, batch, read_suite(settings.suite_path("events"))
+        ):
             delta_tables.append_once(rows, settings, query=query, table=table, batch_id=batch_id)
+        if recent:
+            recent.keep(arrived, fates, batch, settings)
     checked.unpersist()
     job_metrics().count_fates(counts, FATES)
     if clock and past:

@@ -14,11 +14,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import SparkSession
 
+from afterclick.arrived import UNORDERED
 from afterclick.connectors import delta_tables, replay_runs
 from afterclick.connectors.accepted_events import decide_fates
-from afterclick.event_fates import FATES, UNORDERED, count_fates, read_arrivals, select_parts, with_payload_hash
+from afterclick.decided_fates import Fates
+from afterclick.event_fates import FATES, select_parts, with_payload_hash
 from afterclick.events import decode_events
 from afterclick.job_runner import job_context
 from afterclick.quality import flag_violations, read_suite
@@ -55,7 +57,7 @@ def replay(spark: SparkSession, settings: Settings, selection: Selection, steps:
 def try_out(spark: SparkSession, settings: Settings, selection: Selection, steps: Steps) -> dict[str, int]:
     """Return what `replay` would, and write nothing."""
     version = replay_runs.quarantine_version(spark, settings)
-    return count_fates(decide(spark, settings, replay_runs.ReplayRun(version, selection.condition(), steps)))
+    return decide(spark, settings, replay_runs.ReplayRun(version, selection.condition(), steps)).counts
 
 
 def finish(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) -> dict[str, int]:
@@ -64,8 +66,8 @@ def finish(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) 
     1. events, 2. the ledger: Delta skips what is committed; 3. the marks in quarantine, 4. the run is forgotten.
     """
     batch, suite = run.batch(settings), read_suite(settings.suite_path("events"))
-    fates = decide(spark, settings, run).localCheckpoint()  # not persisted: as in ingest_events
-    counts = count_fates(fates)
+    rows, counts, _ = decide(spark, settings, run)
+    fates = rows.localCheckpoint()  # its plan reads quarantine, which the last step changes
     left = {**counts, "consumed": counts["consumed"] - counts["quarantine"], "quarantine": 0}
     for table, rows in select_parts(fates, left, UNORDERED, batch, suite):
         delta_tables.append_once(rows, settings, query=batch.query, table=table, batch_id=batch.batch_id)
@@ -75,11 +77,11 @@ def finish(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) 
     return counts
 
 
-def decide(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) -> DataFrame:
+def decide(spark: SparkSession, settings: Settings, run: replay_runs.ReplayRun) -> Fates:
     """Return the fates of a run's repaired messages; nothing is written."""
     raw = select_repaired(replay_runs.read_run(spark, settings, run), run.steps)
     checked = with_payload_hash(flag_violations(decode_events(raw), read_suite(settings.suite_path("events"))))
-    return decide_fates(checked, read_arrivals(checked), run.batch(settings), past=None, settings=settings)
+    return decide_fates(checked, run.batch(settings), past=None, settings=settings).fates
 
 
 if __name__ == "__main__":

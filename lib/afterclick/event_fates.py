@@ -5,15 +5,13 @@ Every message of a batch gets exactly one fate, and the ledger's row says how ma
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from functools import reduce
-from operator import and_
 from typing import Any, NamedTuple
 
-from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from afterclick.arrived import Arrivals
 from afterclick.consent_filter import has_consent
-from afterclick.event_clock import Clocks, OffsetRange, with_watermark
 from afterclick.quality import Suite
 from afterclick.schemas import EVENT_MESSAGE, LATE_EVENT, STORED_EVENT
 from afterclick.schemas_fates import LEDGER, QUARANTINED_EVENT
@@ -26,13 +24,12 @@ BATCH_KEY = ("query", "generation", "batch_id")
 """The ledger's key."""
 NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
 """`count_fates` of a batch that holds nothing."""
-_ACCEPTED = ("events", "late_events")
+ACCEPTED = ("events", "late_events")
+"""Fates of stored events."""
 _OF_DELIVERY = {"event_at", "received_at", "ip_prefix", "device", "is_bot"}
 _NOT_PAYLOAD = {"event_id", "consent", "rejected_reason"} | _OF_DELIVERY
 POSITION = ("topic", "kafka_partition", "kafka_offset")
 """A message's key."""
-_ARRIVAL = ("kafka_at", *POSITION)
-_NARROW = (*_ARRIVAL, "event_id", "event_at", "payload_hash", "failed_rules", "fate")
 _SMALL_BATCH = 20_000
 
 
@@ -44,71 +41,13 @@ class Batch(NamedTuple):
     batch_id: int
 
 
-class Arrivals(NamedTuple):
-    """What one pass over a batch finds: offsets by partition, and the receive times of its valid events."""
-
-    ranges: list[OffsetRange]
-    first_kafka_at: datetime | None
-    last_kafka_at: datetime | None
-    oldest_received_at: datetime | None
-
-
-UNORDERED = Arrivals([], None, None, None)
-"""Of messages that do not come in Kafka's order: there are no offsets to account for."""
-
-
-def read_arrivals(checked: DataFrame) -> Arrivals:
-    """Return what must be known of a batch before its fates: one row per Kafka partition comes to the driver."""
-    is_valid = F.size("failed_rules") == 0
-    rows = (
-        checked.groupBy("topic", "kafka_partition")
-        .agg(
-            F.min("kafka_offset").alias("from_offset"),
-            (F.max("kafka_offset") + 1).alias("until_offset"),
-            F.max(F.when(is_valid, F.col("event_at"))).alias("newest_event_at"),
-            F.min("kafka_at").alias("first_at"),
-            F.max("kafka_at").alias("last_at"),
-            F.date_trunc("hour", F.min(F.when(is_valid, F.col("received_at")))).alias("oldest_at"),
-        )
-        .collect()
-    )
-    ranges = [OffsetRange(*(_utc(row[name]) for name in OffsetRange._fields)) for row in rows]
-    return Arrivals(
-        sorted(ranges, key=lambda found: found.position),
-        min((_utc(row.first_at) for row in rows), default=None),
-        max((_utc(row.last_at) for row in rows), default=None),
-        min((_utc(row.oldest_at) for row in rows if row.oldest_at), default=None),
-    )
-
-
-def flag_fates(
-    checked: DataFrame,
-    *,
-    clocks: Clocks | None,
-    watermark_minutes: int,
-    known: DataFrame | None,
-    batch: Batch,
-    known_bad: DataFrame | None = None,
-) -> DataFrame:
-    """Add `fate`, `watermark_at` and `is_id_reused` to rows of `schemas.DECODED_EVENT`.
+def with_first_fate(checked: DataFrame) -> DataFrame:
+    """Add `fate` as far as a message's own contents say it: ``quarantine``, ``no_consent`` or ``events``.
 
     Parameters
     ----------
     checked
-        With `failed_rules` and `payload_hash`; with `is_kept_out` where people may be.
-    clocks, watermark_minutes
-        As for `event_clock.with_watermark`.
-    known
-        Accepted events of earlier batches within the window of duplicates (`connectors.accepted_events.read_known`);
-        rows of `batch` itself, which an earlier attempt may have stored, are left out. None: there are none.
-    known_bad
-        Kafka positions in quarantine, unique, when an earlier checkpoint has read this batch's messages.
-
-    Notes
-    -----
-    Order and repetition are found in narrow rows, and only what differs by them is joined to the messages, which are
-    neither sorted nor moved. That is a Spark job, of which a local checkpoint is left, not a plan: Delta throws what is
-    persisted away once a table in its plan changes.
+        Rows of `schemas.DECODED_EVENT` with `failed_rules`; with `is_kept_out` where people may be.
     """
     fate = (
         F.when(F.size("failed_rules") > 0, "quarantine")
@@ -116,22 +55,7 @@ def flag_fates(
         .otherwise("events")
     )
     is_out = F.col("is_kept_out") if "is_kept_out" in checked.columns else F.lit(False)
-    first = checked.withColumn("fate", F.when(is_out, "no_consent").otherwise(fate))
-    timed = with_watermark(first.select(*_NARROW), clocks, watermark_minutes=watermark_minutes)
-    others = _late_or_repeated(timed, known, batch)
-    if known_bad is not None:
-        is_bad = timed.where("fate = 'quarantine'").join(known_bad, on=list(POSITION), how="left_semi")
-        others = others.unionByName(
-            is_bad.select(*POSITION, F.lit(True).alias("is_repeated")), allowMissingColumns=True
-        )
-    joined = first.join(F.broadcast(others.localCheckpoint()), on=list(POSITION), how="left")
-    late = F.when(F.col("watermark_at").isNotNull(), "late_events").otherwise(F.col("fate"))
-    return joined.withColumns(
-        {
-            "fate": F.when(F.col("is_repeated"), "duplicates").otherwise(late),
-            "is_id_reused": F.coalesce("is_id_reused", F.lit(False)),
-        }
-    ).drop("is_repeated")
+    return checked.withColumn("fate", F.when(is_out, "no_consent").otherwise(fate))
 
 
 def with_payload_hash(checked: DataFrame) -> DataFrame:
@@ -144,43 +68,6 @@ def with_payload_hash(checked: DataFrame) -> DataFrame:
     """
     said = [name for name in EVENT_MESSAGE.names if name not in _NOT_PAYLOAD]
     return checked.withColumn("payload_hash", F.xxhash64(F.to_json(F.struct(*said))))
-
-
-def _late_or_repeated(timed: DataFrame, known: DataFrame | None, batch: Batch) -> DataFrame:
-    """Return the positions of accepted messages that are late, repeated, or have an id that another payload had before.
-
-    The same id and payload again is a duplicate, another payload is kept and marked. `watermark_at` is null where a
-    message is not late.
-    """
-    late = F.when(F.col("event_at") < F.col("watermark_at"), F.col("watermark_at"))
-    accepted = timed.where("fate = 'events'").withColumn("watermark_at", late)
-    rows = accepted.select("event_id", "payload_hash", *_ARRIVAL, "watermark_at", F.lit(True).alias("_is_new"))
-    if known is not None:
-        rows = rows.unionByName(_earlier(accepted, known, batch), allowMissingColumns=True)
-    order = ("_is_new", *_ARRIVAL)
-    by_id = Window.partitionBy("event_id").orderBy(*order)
-    is_met, first = ~F.first("_is_new").over(by_id), F.first("payload_hash").over(by_id)
-    delivery = F.row_number().over(Window.partitionBy("event_id", "payload_hash").orderBy(*order))
-    marked = rows.withColumns({"is_repeated": delivery > 1, "is_id_reused": is_met | (first != F.col("payload_hash"))})
-    others = marked.where("_is_new AND (is_repeated OR is_id_reused OR watermark_at IS NOT NULL)")
-    return others.select(*POSITION, "watermark_at", "is_repeated", "is_id_reused")
-
-
-def _earlier(accepted: DataFrame, known: DataFrame, batch: Batch) -> DataFrame:
-    """Return ids and payloads of earlier batches that this one has again."""
-    is_of_this_batch = reduce(and_, (F.col(name).eqNullSafe(F.lit(value)) for name, value in batch._asdict().items()))
-    earlier = known.where(~is_of_this_batch).select("event_id", "payload_hash")
-    # The batch is the small side; what is known is only scanned. Repeated ids do no harm and cost less than finding them.
-    met = earlier.join(F.broadcast(accepted.select("event_id")), on="event_id", how="left_semi")
-    return met.distinct().withColumn("_is_new", F.lit(False))
-
-
-def count_fates(fates: DataFrame) -> dict[str, int]:
-    """Return the number of messages by fate, `consumed`, and accepted ones with a reused id."""
-    sums = [F.count_if(F.col("fate") == name).alias(name) for name in FATES]
-    reused = F.count_if(F.col("is_id_reused") & F.col("fate").isin(*_ACCEPTED)).alias("reused_ids")
-    row = fates.agg(F.count(F.lit(1)).alias("consumed"), *sums, reused).first()
-    return row.asDict() if row else {}
 
 
 def select_parts(
@@ -249,8 +136,3 @@ def _origin(batch: Batch) -> dict[str, Column]:
         "generation": F.lit(batch.generation),
         "batch_id": F.lit(batch.batch_id).cast("long"),
     }
-
-
-def _utc(value: Any) -> Any:
-    """Spark hands out times without a zone, in UTC."""
-    return value.replace(tzinfo=UTC) if isinstance(value, datetime) else value

@@ -80,6 +80,8 @@ class StreamSettings(Section):
     """How late an event may be and still join an open session."""
     duplicate_window_hours: int = Field(default=24, ge=1)
     """Repeated event ids are recognised this long after the first arrival."""
+    known_ids: int = Field(default=20_000_000, ge=0)
+    """Ids of that window which ingest holds in memory at most, 8 bytes each; with more it reads the tables each batch."""
     stalled_after_seconds: int = Field(default=900, ge=1)
     """A query whose batch makes no progress for so long is ended as failed."""
 

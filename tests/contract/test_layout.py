@@ -82,6 +82,7 @@ COVERED_BY = {
     "parallel_replay": "test_evaluation",
     "prequential": "test_evaluation",
     "accepted_events": "test_ingest_events",
+    "decided_fates": "test_event_fates",
     "quarantine": "test_poisoned_topic",
     "replay_runs": "test_poisoned_topic",
     "popular_list": "test_serving_app",

@@ -39,8 +39,12 @@ RECENT, OLD = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-new", "20260101T000000-old"
 DEFECT = """
 import sys
 from jobs import ingest_events, run_streams
-counted = ingest_events.count_fates
-ingest_events.count_fates = lambda fates: (counts := counted(fates)) | {"consumed": counts["consumed"] + 1}
+decide = ingest_events.decide_fates
+def lose_one(*batch, **more):
+    decided = decide(*batch, **more)
+    decided.fates.counts["consumed"] += 1
+    return decided
+ingest_events.decide_fates = lose_one
 sys.exit(run_streams.main(["--queries", "ingest_events", "build_sessions"]))
 """
 """A message without a fate: no setting causes it, so this starts the streams with a planted mistake."""

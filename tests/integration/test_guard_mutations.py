@@ -8,15 +8,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from fastapi.testclient import TestClient
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
-from afterclick import event_fates
+from afterclick import decided_fates, fate_rules
 from afterclick.collector import event_sink
 from afterclick.connectors import delta_tables, redis_scripts, redis_store
 from afterclick.connectors.redis_store import RedisStore
+from afterclick.fate_rules import NEVER, Flags, Ints
 from afterclick.settings import Settings
 from integration import test_broker_outage, test_update_recommendations
 from integration.test_broker_outage import collector, start_broker  # noqa: F401 - fixtures of the named tests
@@ -36,12 +37,13 @@ def turns_red() -> Iterator[None]:
 def test_without_deduplication_a_redelivery_is_stored_twice(
     spark: SparkSession, tables: Settings, monkeypatch: Patch
 ) -> None:
-    find = event_fates._late_or_repeated  # noqa: SLF001
+    find = fate_rules.find_repeats
 
-    def find_nothing(timed: DataFrame, *rest: Any) -> DataFrame:
-        return find(timed, *rest).withColumn("is_repeated", F.lit(False))
+    def find_nothing(*numbers: Any) -> tuple[Flags, Flags]:
+        is_repeated, is_id_reused = find(*numbers)
+        return np.zeros_like(is_repeated), is_id_reused
 
-    monkeypatch.setattr(event_fates, "_late_or_repeated", find_nothing)
+    monkeypatch.setattr(decided_fates, "find_repeats", find_nothing)
 
     with turns_red():
         test_ingest_events.test_write_events_counts_a_redelivery_in_a_later_batch_as_duplicate(spark, tables)
@@ -65,10 +67,10 @@ def test_without_the_future_rule_an_event_of_the_future_moves_the_watermark(
 def test_without_the_late_split_a_late_event_joins_the_others(
     spark: SparkSession, tables: Settings, monkeypatch: Patch
 ) -> None:
-    def never_late(checked: DataFrame, *_: Any, **__: Any) -> DataFrame:
-        return checked.withColumn("watermark_at", F.lit(None).cast("timestamp"))
+    def never_late(partitions: Ints, *_: Any, **__: Any) -> Ints:
+        return np.full(len(partitions), NEVER)
 
-    monkeypatch.setattr(event_fates, "with_watermark", never_late)
+    monkeypatch.setattr(decided_fates, "met_watermarks", never_late)
 
     with turns_red():
         test_ingest_events.test_write_events_puts_every_message_in_its_place(spark, tables)

@@ -7,8 +7,10 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from afterclick.event_clock import EventClock, OffsetRange, Past, Position, advance_clocks, with_watermark
-from afterclick.event_fates import read_arrivals
+from afterclick.arrived import collect_arrived, summarise
+from afterclick.decided_fates import flag_fates
+from afterclick.event_clock import EventClock, OffsetRange, Past, Position, advance_clocks
+from afterclick.event_fates import Batch, with_first_fate, with_payload_hash
 from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
 from afterclick.settings import Settings
@@ -29,9 +31,11 @@ def late_offsets(spark: SparkSession, settings: Settings, messages: list[Any], *
         rows = kafka_rows(spark, messages[first:end], first_offset=first)
         checked = flag_violations(decode_events(rows), suite)
         past = clock.before(batch_id, lambda: Past({}, {}))
-        timed = with_watermark(checked, past.clocks, watermark_minutes=10)
-        late += [row.kafka_offset for row in timed.where("event_at < watermark_at").collect()]
-        clock.advance(batch_id, past, read_arrivals(checked).ranges)
+        judged = with_first_fate(with_payload_hash(checked))
+        arrived, batch = collect_arrived(judged), Batch("ingest_events", "1", batch_id)
+        fates = flag_fates(judged, arrived, clocks=past.clocks, watermark_minutes=10, known=None, batch=batch)
+        late += [row.kafka_offset for row in fates.rows.where("event_at < watermark_at").collect()]
+        clock.advance(batch_id, past, summarise(arrived).ranges)
     return sorted(late)
 
 

@@ -4,14 +4,16 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
+from afterclick.arrived import collect_arrived
+from afterclick.decided_fates import Fates, flag_fates
 from afterclick.event_fates import (
     FATES,
     Batch,
-    count_fates,
-    flag_fates,
     select_accepted,
     select_quarantined,
+    with_first_fate,
     with_payload_hash,
 )
 from afterclick.events import decode_events
@@ -32,9 +34,29 @@ def fates_of(
     batch: Batch = FIRST,
     first_offset: int = 0,
 ) -> DataFrame:
+    return decide(spark, settings, *messages, known=known, batch=batch, first_offset=first_offset).rows
+
+
+def decide(
+    spark: SparkSession,
+    settings: Settings,
+    *messages: Any,
+    known: DataFrame | None = None,
+    batch: Batch = FIRST,
+    first_offset: int = 0,
+) -> Fates:
     suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(kafka_rows(spark, messages, first_offset=first_offset)), suite)
-    return flag_fates(with_payload_hash(checked), clocks={}, watermark_minutes=10, known=known, batch=batch)
+    judged = with_first_fate(with_payload_hash(checked))
+    arrived = collect_arrived(judged)
+    return flag_fates(judged, arrived, clocks={}, watermark_minutes=10, known=known, batch=batch)
+
+
+def count_fates(fates: DataFrame) -> dict[str, int]:
+    """Count again what is in the rows."""
+    counts = {fate: fates.where(F.col("fate") == fate).count() for fate in FATES}
+    reused = fates.where("is_id_reused AND fate IN ('events', 'late_events')").count()
+    return {"consumed": fates.count(), **counts, "reused_ids": reused}
 
 
 def stored(fates: DataFrame, batch: Batch = FIRST) -> DataFrame:
@@ -51,7 +73,7 @@ def marks(fates: DataFrame) -> list[tuple[str, bool]]:
 
 
 def test_flag_fates_gives_each_message_one_fate(spark: SparkSession, settings: Settings) -> None:
-    fates = fates_of(
+    fates, counts, _ = decide(
         spark,
         settings,
         make_message(event_id="a"),
@@ -67,13 +89,13 @@ def test_flag_fates_gives_each_message_one_fate(spark: SparkSession, settings: S
     assert in_order(fates) == [
         "events", "quarantine", "no_consent", "no_consent", "duplicates", "quarantine", "quarantine", "late_events",
     ]  # fmt: skip
-    counts = count_fates(fates)
+    assert counts == count_fates(fates)
     assert counts["consumed"] == sum(counts[fate] for fate in FATES) == 8
 
 
 def test_flag_fates_keeps_and_marks_another_payload_under_the_same_id(spark: SparkSession, settings: Settings) -> None:
     """Redelivered with another client clock it is the same payload; with another product it is not."""
-    fates = fates_of(
+    fates, counts, _ = decide(
         spark,
         settings,
         make_message(event_id="a", items=MUG),
@@ -83,7 +105,8 @@ def test_flag_fates_keeps_and_marks_another_payload_under_the_same_id(spark: Spa
     )
 
     assert marks(fates) == [("events", False), ("duplicates", False), ("events", True), ("duplicates", True)]
-    assert count_fates(fates)["reused_ids"] == 1
+    assert counts == count_fates(fates)
+    assert counts["reused_ids"] == 1
 
 
 def test_flag_fates_finds_duplicates_and_reused_ids_of_an_earlier_batch(

@@ -16,12 +16,14 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
+from afterclick.arrived import UNORDERED
 from afterclick.benchmarks import ingest, open_sessions, rank
 from afterclick.benchmarks.people import VERSION, write_people
 from afterclick.connectors import delta_tables, redis_store
+from afterclick.connectors.recent_events import RecentEvents
 from afterclick.connectors.redis_store import Fence
 from afterclick.event_clock import EventClock
-from afterclick.event_fates import NO_FATES, UNORDERED, Batch, ledger_row
+from afterclick.event_fates import NO_FATES, Batch, ledger_row
 from afterclick.local.demo import demo_session
 from afterclick.recommendations import update_lists
 from afterclick.schemas import STORED_EVENT
@@ -152,13 +154,13 @@ def _versions(settings: Settings, sizes: Sequence[int], announce: Announce, *, b
 def _stored(settings: Settings, sizes: Sequence[int], announce: Announce, *, runs: int) -> dict[str, Any]:
     """Measure a batch of new messages through ingest, with so many events that were received within the last hour."""
     begins_at, clock, numbers = datetime.now(UTC) - timedelta(hours=1), EventClock(), iter(range(100))
-    seconds, stored = [], 0
+    recent, seconds, stored = RecentEvents(settings.streams.known_ids), list[float](), 0
 
     def take(spark: SparkSession) -> None:
         number = next(numbers)
-        ingest.take(spark, settings, number, f"growth-{number}", clock=clock)
+        ingest.take(spark, settings, number, f"growth-{number}", clock=clock, recent=recent)
 
-    for number in range(len(sizes) * (runs + 1)):
+    for number in range(len(sizes) * (runs + 2)):
         ingest.send(settings, f"growth-{number}", number * _INGESTED, _INGESTED, begins_at)
     with demo_session(settings) as spark:
         delta_tables.ensure_tables(spark, settings)
@@ -167,6 +169,7 @@ def _stored(settings: Settings, sizes: Sequence[int], announce: Announce, *, run
             rows = _events(spark, stored, size, begins_at)
             delta_tables.append_once(rows, settings, query="growth", table="events", batch_id=size)
             stored = size
+            take(spark)  # the tables were written by another: this batch reads them all, the next one its ids
             seconds.append(_median(partial(take, spark), runs))
     return fitted(sizes, seconds)
 

@@ -15,6 +15,7 @@ from pyspark.sql import functions as F
 
 from afterclick.benchmarks.interleaved import compare
 from afterclick.connectors import delta_tables
+from afterclick.connectors.recent_events import RecentEvents
 from afterclick.event_clock import EventClock
 from afterclick.events import decode_events
 from afterclick.faults.load import LoadPlan, good_message, iso
@@ -30,13 +31,14 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
     size, runs = (2_000, 1) if quick else (100_000, 3)
     topics = [f"bench-ingest-{number}" for number in range(runs + 1)]  # `compare` runs once before
     begins_at, clock = datetime.now(UTC) - timedelta(hours=1), EventClock()
+    recent = RecentEvents(settings.streams.known_ids)
     for number, topic in enumerate(topics):
         announce(f"{topic}: sending {size:,} messages")
         send(settings, topic, number * size, size, begins_at)
     with demo_session(settings) as spark:
         mine, theirs = iter(enumerate(topics)), iter(enumerate(topics))
         compared = compare(
-            lambda: take(spark, settings, *next(mine), clock=clock),
+            lambda: take(spark, settings, *next(mine), clock=clock, recent=recent),
             lambda: _copy(spark, settings, *next(theirs)),
             runs=runs,
         )
@@ -60,13 +62,15 @@ def send(settings: Settings, topic: str, first: int, size: int, begins_at: datet
     producer.close()
 
 
-def take(spark: SparkSession, settings: Settings, number: int, topic: str, *, clock: EventClock) -> None:
+def take(
+    spark: SparkSession, settings: Settings, number: int, topic: str, *, clock: EventClock, recent: RecentEvents
+) -> None:
     """Ingest a topic as batch `number`."""
     from jobs import ingest_events  # noqa: PLC0415 - jobs import connectors, we sit above
 
     delta_tables.ensure_tables(spark, settings, ingest_events.WRITTEN)
     checked = flag_violations(decode_events(_read(spark, settings, topic)), read_suite(settings.suite_path("events")))
-    ingest_events.write_events(checked, number, settings=settings, clock=clock)
+    ingest_events.write_events(checked, number, settings=settings, clock=clock, recent=recent)
 
 
 def _copy(spark: SparkSession, settings: Settings, number: int, topic: str) -> None:

@@ -1,14 +1,19 @@
 """Accepted events, on time and late, two tables with one reader; and what a batch may repeat of all tables."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
 
+from afterclick.arrived import Arrivals, Arrived, as_us, collect_arrived, summarise
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.kept_out import open_kept_out, withdraw_consent, withdraw_stored
+from afterclick.connectors.recent_events import Asked, RecentEvents, received_from
+from afterclick.decided_fates import Fates, flag_fates
 from afterclick.event_clock import Past
-from afterclick.event_fates import POSITION, Arrivals, Batch, flag_fates
+from afterclick.event_fates import POSITION, Batch, with_first_fate
+from afterclick.recent_ids import HOUR_US
 from afterclick.schemas import STORED_EVENT
 from afterclick.settings import Settings
 
@@ -24,21 +29,6 @@ def read_accepted(spark: SparkSession, settings: Settings) -> DataFrame:
     return used.where("NOT is_kept_out").select(*STORED_EVENT.names)
 
 
-def read_known(spark: SparkSession, settings: Settings, oldest_received_at: datetime | None) -> DataFrame | None:
-    """Return the accepted events that a batch may repeat; None when the batch has no valid event.
-
-    Parameters
-    ----------
-    oldest_received_at
-        Earliest receive time of a valid event of the batch, in whole hours: batches share their generated code. Those
-        received within ``streams.duplicate_window_hours`` before it are returned; Delta skips older files.
-    """
-    if oldest_received_at is None:
-        return None
-    start_at = oldest_received_at - timedelta(hours=settings.streams.duplicate_window_hours)
-    return _read_stored(spark, settings).where(F.col("received_at") >= F.lit(start_at))
-
-
 def _read_stored(spark: SparkSession, settings: Settings) -> DataFrame:
     on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in _TABLES)
     return on_time.unionByName(late)
@@ -49,12 +39,20 @@ def read_quarantined_positions(spark: SparkSession, settings: Settings) -> DataF
     return read_table(spark, settings, "quarantine").select(*POSITION).distinct()
 
 
-def decide_fates(
-    checked: DataFrame, arrivals: Arrivals, batch: Batch, *, past: Past | None, settings: Settings
-) -> DataFrame:
-    """Add the fates of a batch (`event_fates.flag_fates`), given what the tables hold and who is kept out.
+class Decided(NamedTuple):
+    """A batch with its fates, what is said of its arrival, and its narrow rows."""
 
-    Not even their refused messages are stored: quarantine would keep the bytes.
+    fates: Fates
+    arrivals: Arrivals
+    arrived: Arrived
+
+
+def decide_fates(
+    checked: DataFrame, batch: Batch, *, past: Past | None, settings: Settings, recent: RecentEvents | None = None
+) -> Decided:
+    """Decide the fates of a batch (`decided_fates.flag_fates`), given what the tables hold and who is kept out.
+
+    Not even the refused messages of people kept out are stored: quarantine would keep the bytes.
 
     Parameters
     ----------
@@ -62,13 +60,38 @@ def decide_fates(
         Rows of `schemas.DECODED_EVENT` with `failed_rules` and `payload_hash`.
     past
         None where time has no order, as in imported history: then nothing is late.
+    recent
+        Ids that this writer keeps between its batches; None: the tables are read.
     """
     spark = checked.sparkSession
-    allowed = withdraw_consent(checked, open_kept_out(settings))
-    known = read_known(spark, settings, arrivals.oldest_received_at)
-    known_bad = read_quarantined_positions(spark, settings) if past and past.has_read(arrivals.ranges) else None
-    minutes = settings.streams.watermark_minutes
-    clocks = past and past.clocks
-    return flag_fates(
-        allowed, clocks=clocks, watermark_minutes=minutes, known=known, known_bad=known_bad, batch=batch
-    ).drop("is_kept_out")
+    judged = with_first_fate(withdraw_consent(checked, open_kept_out(settings)))
+    arrived = collect_arrived(judged)
+    arrivals = summarise(arrived)
+    asked = _read_known(spark, settings, arrived, arrivals.oldest_received_at, recent)
+    fates = flag_fates(
+        judged,
+        arrived,
+        clocks=past and past.clocks,
+        watermark_minutes=settings.streams.watermark_minutes,
+        known=asked.known,
+        may_be_known=asked.may_be_known,
+        known_bad=read_quarantined_positions(spark, settings) if past and past.has_read(arrivals.ranges) else None,
+        batch=batch,
+    )
+    return Decided(fates._replace(rows=fates.rows.drop("is_kept_out")), arrivals, arrived)
+
+
+def _read_known(
+    spark: SparkSession, settings: Settings, arrived: Arrived, oldest: datetime | None, recent: RecentEvents | None
+) -> Asked:
+    """Return the accepted events that a batch may repeat.
+
+    They were received within ``streams.duplicate_window_hours`` before its `oldest` valid event, in whole hours: batches
+    share their generated code.
+    """
+    if oldest is None:
+        return Asked(None, None)
+    since_hour = as_us(oldest) // HOUR_US - settings.streams.duplicate_window_hours
+    if recent is None:
+        return Asked(received_from(_read_stored(spark, settings), since_hour), None)
+    return recent.narrow(partial(_read_stored, spark, settings), arrived, settings, since_hour=since_hour)
