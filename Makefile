@@ -41,8 +41,8 @@ unit: setup ## rules and transforms, in two processes: each has its own Spark
 contract: setup ## schemas, settings, layouts, golden files
 	$(PYTEST) tests/contract $(ARGS)
 
-integration: setup ## real Kafka, Valkey, Delta, MLflow, Great Expectations
-	$(PYTEST) tests/integration $(ARGS)
+integration: setup ## real Kafka, Valkey, Delta, MLflow, Great Expectations; in two processes: each has its own servers
+	$(PYTEST) tests/integration --numprocesses 2 --dist loadfile $(ARGS)
 
 e2e: setup ## from an HTTP post to the API's answer
 	$(PYTEST) tests/e2e $(ARGS)
@@ -66,7 +66,7 @@ NIGHTLY_E2E := faults cluster alerts newcomer quick_benchmarks
 
 nightly: setup setup-airflow validate-deploy ## hostile clients, fuzzed documents, erasure killed at every step, Airflow's scheduler, a replayed week, a small fault run, a cluster that loses a worker, each alert by its fault, a newcomer's path, every benchmark quickly
 	AFTERCLICK_NIGHTLY=1 $(PYTEST) $(NIGHTLY:%=tests/integration/test_%.py) $(NIGHTLY_E2E:%=tests/e2e/test_%.py) \
-	  tests/unit/test_rollback.py $(ARGS)
+	  tests/unit/test_rollback.py tests/unit/test_recent_events.py $(ARGS)
 	@scripts/audit.sh
 
 validate-deploy: setup ## bundle and Kubernetes manifests by the vendors' own schemas, which are too many files for the lock

@@ -54,7 +54,7 @@ def top_n(scores: npt.NDArray[np.floating[Any]], n: int) -> Ranked:
     n = min(n, count)
     width = int((count / max(n, 1)) ** 0.5 * _NARROW)
     blocks = count // max(width, 1)
-    if blocks <= 2 * n:
+    if width <= 1 or blocks <= 2 * n:
         return _partition(scores, np.broadcast_to(np.arange(count), scores.shape), n)
     maxima = scores[:, : blocks * width].reshape(people, width, blocks).max(axis=1)
     best = np.argpartition(maxima, blocks - n, axis=1)[:, blocks - n :]

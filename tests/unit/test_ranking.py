@@ -1,6 +1,7 @@
 """Lists: best first, ties by item order, exclusions last."""
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,13 @@ def test_top_n_equals_a_full_sort_whatever_the_catalogue(n_items: int, n: int, l
     )  # which of the left out fill up the rest is not defined
     assert (ranked.items[shown] == best[shown]).all()
     assert (ranked.scores == np.take_along_axis(scores, best, axis=1)).all()
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 4, 5, 15, 16, 17, 100])
+def test_top_n_equals_a_full_sort_for_few_and_many_items_for_each_place(times: int) -> None:
+    scores = np.random.default_rng(times).permutation(30.0 * times * np.arange(1, 30 * times + 1)).reshape(1, -1)
+
+    assert (top_n(scores, 30).items == np.argsort(-scores, axis=1, kind="stable")[:, :30]).all()
 
 
 def test_popular_top_n_scores_by_share() -> None:

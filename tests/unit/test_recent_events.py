@@ -18,6 +18,7 @@ from afterclick.quality import flag_violations, read_suite
 from afterclick.settings import Settings
 from builders import NOW, kafka_rows, make_message
 from jobs.ingest_events import write_events
+from nightly import NIGHTLY
 
 ITEMS = ("mug", "pen")
 WINDOW = 2
@@ -147,7 +148,7 @@ def test_an_older_message_than_the_window_of_the_batch_before_is_looked_for_in_t
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("seed", [1, *[pytest.param(seed, marks=NIGHTLY) for seed in range(2, 6)]])
 def test_any_course_of_batches_writers_and_crashes_gives_the_fates_of_the_rule(
     spark: SparkSession, tables: Settings, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:

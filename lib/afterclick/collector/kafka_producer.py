@@ -91,7 +91,8 @@ class DurableProducer:
             raise _refused(self._kafka, error) from error
 
     def _note(self, error: KafkaError) -> None:
-        self._last_error = error  # librdkafka logs it as well
+        if error.code() != KafkaError._ALL_BROKERS_DOWN:  # noqa: SLF001 - follows from another, which says why
+            self._last_error = error  # librdkafka logs it as well
 
     def _serve_reports(self) -> None:
         while not self._ended.is_set():
