@@ -23,9 +23,9 @@ STORED = FATES[:3]
 BATCH_KEY = ("query", "generation", "batch_id")
 """The ledger's key."""
 NO_FATES = dict.fromkeys(("consumed", *FATES, "reused_ids"), 0)
-"""`count_fates` of a batch that holds nothing."""
+"""Counts of a batch that holds nothing."""
 ACCEPTED = ("events", "late_events")
-"""Fates of stored events."""
+"""Fates of stored events; each is the name of its table."""
 _OF_DELIVERY = {"event_at", "received_at", "ip_prefix", "device", "is_bot"}
 _NOT_PAYLOAD = {"event_id", "consent", "rejected_reason"} | _OF_DELIVERY
 POSITION = ("topic", "kafka_partition", "kafka_offset")

@@ -1,7 +1,6 @@
 """What one person, one message and one open session cost apart from the running path; for `cluster_sizes`."""
 
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pyspark.sql import SparkSession
 from afterclick.benchmarks import memory
 from afterclick.benchmarks.cluster_sizes import Costs
 from afterclick.benchmarks.growth import interactions, update_seconds
+from afterclick.benchmarks.interleaved import median_seconds
 from afterclick.benchmarks.people import write_people
 from afterclick.benchmarks.process_figures import read_processes
 from afterclick.list_updates import update_here, update_spread
@@ -71,14 +71,14 @@ def _valkey_seconds(settings: Settings) -> float:
 def _spread_seconds(spark: SparkSession, settings: Settings, subjects: list[str]) -> float:
     """Return how much longer executors take than the driver for a few people."""
     table = interactions(subjects, int(time.time() * 1000))
-    here = _median(partial(update_here, table, settings=settings))
-    return max(0.0, _median(lambda: update_spread(spark.createDataFrame(table), settings=settings)) - here)
+    here = median_seconds(partial(update_here, table, settings=settings))
+    return max(0.0, median_seconds(lambda: update_spread(spark.createDataFrame(table), settings=settings)) - here)
 
 
 def _driver_seconds(spark: SparkSession, subject: str, rows: int) -> float:
     """Return the time of a row from the JVM to Arrow on the driver and back, as a spread batch goes."""
     tables = [interactions([subject] * count, 0) for count in (rows // 10, rows)]
-    small, large = (_median(lambda table=table: spark.createDataFrame(table).toArrow()) for table in tables)  # type: ignore[misc]
+    small, large = (median_seconds(lambda table=table: spark.createDataFrame(table).toArrow()) for table in tables)  # type: ignore[misc]
     return max(0.0, (large - small) / (rows - rows // 10))
 
 
@@ -89,13 +89,3 @@ def _open_sessions(*, quick: bool) -> tuple[float, float]:
     figures: dict[str, Any] = json.loads(done.stdout)
     in_a_shard = figures["open_sessions"] / 2
     return figures["measured"] / in_a_shard, figures["peak_memory_mb_per_shard"] * 1e6 / in_a_shard
-
-
-def _median(call: Callable[[], object], runs: int = 5) -> float:
-    call()
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)

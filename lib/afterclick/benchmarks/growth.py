@@ -4,7 +4,6 @@ Each curve is measured at sizes ten times apart; `exponent` is the slope of log 
 1 = linear), fitted by least squares; `step` the largest growth of time for ten times the size.
 """
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
@@ -18,6 +17,7 @@ from pyspark.sql import functions as F
 
 from afterclick.arrived import UNORDERED
 from afterclick.benchmarks import ingest, open_sessions, rank
+from afterclick.benchmarks.interleaved import median_seconds
 from afterclick.benchmarks.people import VERSION, write_people
 from afterclick.connectors import delta_tables, redis_store
 from afterclick.connectors.recent_events import RecentEvents
@@ -70,16 +70,6 @@ def fitted(sizes: Sequence[int], seconds: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def _median(call: Callable[[], object], runs: int = 5) -> float:
-    call()
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter()
-        call()
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
-
-
 def interactions(subjects: Sequence[str], at_ms: int) -> pa.Table:
     """Return a view of each, of as many items, as rows of `schemas.INTERACTION`."""
     return pa.table(
@@ -104,7 +94,7 @@ def update_seconds(settings: Settings, subjects: Sequence[str]) -> float:
             interactions(subjects, now_ms), recommender, store, length=200, fence=Fence(1, number), now_ms=now_ms
         )
 
-    return _median(update)
+    return median_seconds(update)
 
 
 def _people(settings: Settings, sizes: Sequence[int], announce: Announce) -> dict[str, Any]:
@@ -147,7 +137,7 @@ def _versions(settings: Settings, sizes: Sequence[int], announce: Announce, *, b
             announce(f"{size} commits more")
             for _ in range(size):
                 _append(spark, settings, next(numbers))
-            seconds.append(_median(lambda: _append(spark, settings, next(numbers))))
+            seconds.append(median_seconds(lambda: _append(spark, settings, next(numbers))))
     return fitted(sizes, seconds)
 
 
@@ -170,7 +160,7 @@ def _stored(settings: Settings, sizes: Sequence[int], announce: Announce, *, run
             delta_tables.append_once(rows, settings, query="growth", table="events", batch_id=size)
             stored = size
             take(spark)  # the tables were written by another: this batch reads them all, the next one its ids
-            seconds.append(_median(partial(take, spark), runs))
+            seconds.append(median_seconds(partial(take, spark), runs))
     return fitted(sizes, seconds)
 
 

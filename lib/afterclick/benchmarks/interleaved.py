@@ -26,6 +26,12 @@ def compare(measured: Callable[[], object], baseline: Callable[[], object], *, r
     }
 
 
+def median_seconds(call: Callable[[], object], runs: int = 5) -> float:
+    """Return the median of some runs; one before, not counted."""
+    call()
+    return statistics.median(_seconds(call) for _ in range(runs))
+
+
 def _seconds(call: Callable[[], object]) -> float:
     begun = time.perf_counter()
     call()

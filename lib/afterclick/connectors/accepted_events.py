@@ -12,12 +12,10 @@ from afterclick.connectors.kept_out import open_kept_out, withdraw_consent, with
 from afterclick.connectors.recent_events import Asked, RecentEvents, received_from
 from afterclick.decided_fates import Fates, flag_fates
 from afterclick.event_clock import Past
-from afterclick.event_fates import POSITION, Batch, with_first_fate
+from afterclick.event_fates import ACCEPTED, POSITION, Batch, with_first_fate
 from afterclick.recent_ids import HOUR_US
 from afterclick.schemas import STORED_EVENT
 from afterclick.settings import Settings
-
-_TABLES = ("events", "late_events")
 
 
 def read_accepted(spark: SparkSession, settings: Settings) -> DataFrame:
@@ -30,7 +28,7 @@ def read_accepted(spark: SparkSession, settings: Settings) -> DataFrame:
 
 
 def _read_stored(spark: SparkSession, settings: Settings) -> DataFrame:
-    on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in _TABLES)
+    on_time, late = (read_table(spark, settings, table).select(*STORED_EVENT.names) for table in ACCEPTED)
     return on_time.unionByName(late)
 
 

@@ -17,13 +17,12 @@ from afterclick.arrived import Arrived, as_time
 from afterclick.connectors.delta_tables import transaction_id
 from afterclick.connectors.table_log import Commit, is_newest, newest_commit, own_commit
 from afterclick.decided_fates import Fates
-from afterclick.event_fates import Batch
+from afterclick.event_fates import ACCEPTED, Batch
 from afterclick.fate_rules import Flags, Ints
 from afterclick.recent_ids import HOUR_US, RecentIds
 from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
-_TABLES = ("events", "late_events")
 _SLACK_HOURS = 1
 """Hours kept more than a batch needs: the next one may hold an older message."""
 
@@ -86,7 +85,7 @@ class RecentEvents:
         """Tell whether nobody wrote since the batch before; if somebody did, note the versions of now."""
         if self._left and all(is_newest(settings, table, commit) for table, commit in self._left.items()):
             return True
-        newest = {table: newest_commit(settings, table) for table in _TABLES}
+        newest = {table: newest_commit(settings, table) for table in ACCEPTED}
         self._left = {table: commit for table, commit in newest.items() if commit}
         self._ids = None
         return False
@@ -102,7 +101,7 @@ class RecentEvents:
             if commit is None:
                 return None
             own[table] = commit
-        return own if len(own) == len(_TABLES) else None
+        return own if len(own) == len(ACCEPTED) else None
 
     def _read(self, stored: Callable[[], DataFrame], since_hour: int) -> RecentIds | None:
         """Read the ids of the window from the tables."""
