@@ -3,7 +3,6 @@
 import json
 import os
 import resource
-import signal
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -33,6 +32,7 @@ from afterclick.settings import Settings, load_settings
 from builders import make_message
 from conftest import installation_variables
 from jobs import ingest_events
+from suspended import resume, suspend
 
 GRANTED = {"consent": {"categoryPreferences": {"analytics": True}}}
 
@@ -44,7 +44,7 @@ def start_broker(tmp_path: Path) -> Iterator[Callable[[], None]]:
     (tmp_path / "port").write_text(str(port))
     yield partial(start_kafka, tmp_path, broker_jars(cache), find_java(cache), port=port)
     if pid := running_pid(tmp_path, "kafka"):
-        os.kill(pid, signal.SIGCONT)
+        resume(pid)
     stop_process(tmp_path, "kafka")
 
 
@@ -123,11 +123,11 @@ def test_collector_acknowledges_nothing_while_the_broker_hangs(collector: TestCl
     assert post(collector, "before") == 200
     pid = running_pid(tmp_path, "kafka")
     assert pid
-    os.kill(pid, signal.SIGSTOP)
+    suspend(pid)
     try:
         statuses = {post(collector, f"during-{n}") for n in range(2)}
     finally:
-        os.kill(pid, signal.SIGCONT)
+        resume(pid)
     assert statuses == {503}
     post_until_200(collector, "after")
 

@@ -1,7 +1,5 @@
 """Redis killed, slow, full or wiped: the API always has a list in bounded time, the streams recover or fail loudly."""
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +24,7 @@ from afterclick.serving.app import create_app
 from afterclick.settings import Settings, load_settings
 from builders import make_model
 from conftest import installation_variables
+from suspended import resume, suspend
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def own(tmp_path: Path) -> Iterator[Settings]:
     yield settings
     pid = running_pid(tmp_path, "valkey")
     if pid:
-        os.kill(pid, signal.SIGCONT)
+        resume(pid)
     stop_process(tmp_path, "valkey")
 
 
@@ -103,7 +102,7 @@ def test_api_waits_the_time_out_only_until_the_breaker_opens_when_redis_hangs(ow
     rules = own.serving
     with TestClient(create_app(own)) as client:
         ask(client)
-        os.kill(pid_of(tmp_path), signal.SIGSTOP)
+        suspend(pid_of(tmp_path))
         statuses, _, longest = ask(client, rules.breaker_failures)
         assert statuses == {200}
         assert longest < 4 * own.redis.timeout_seconds
@@ -112,7 +111,7 @@ def test_api_waits_the_time_out_only_until_the_breaker_opens_when_redis_hangs(ow
         assert (statuses, sources) == ({200}, {"popular"})
         assert longest < own.redis.timeout_seconds
 
-        os.kill(pid_of(tmp_path), signal.SIGCONT)
+        resume(pid_of(tmp_path))
         time.sleep(rules.breaker_open_seconds)
         assert ask(client)[:2] == ({200}, {"fold_in"})
 

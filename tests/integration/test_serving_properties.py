@@ -9,7 +9,6 @@ import json
 import logging
 import os
 import random
-import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -38,6 +37,7 @@ from afterclick.serving.app import create_app
 from afterclick.settings import Settings, load_settings
 from builders import make_model, make_sources
 from conftest import installation_variables
+from suspended import resume, suspend
 
 REQUESTS = 100_000 if os.environ.get("AFTERCLICK_NIGHTLY") == "1" else 1_500  # noqa: TID251
 PER_WORLD = 2_500
@@ -75,7 +75,7 @@ def own(tmp_path: Path) -> Iterator[Settings]:
         AFTERCLICK_RECOMMENDATIONS__LIST_SIZE="12",
     )
     yield load_settings("local", variables=variables)
-    os.kill(pid_of(tmp_path), signal.SIGCONT)
+    resume(pid_of(tmp_path))
     stop_process(tmp_path, "valkey")
 
 
@@ -265,7 +265,7 @@ async def drive(  # noqa: PLR0917 - a test's helper
         for number in range(count):
             if number == until:
                 is_away = not is_away
-                os.kill(valkey, signal.SIGSTOP if is_away else signal.SIGCONT)
+                (suspend if is_away else resume)(valkey)
                 until = number + (draw.randint(20, 60) if is_away else draw.randint(200, 500))
                 if not is_away:
                     redis_store.connect(settings.redis).client.client_kill_filter(_type="normal")
@@ -285,7 +285,7 @@ async def drive(  # noqa: PLR0917 - a test's helper
                     world.was_read.add(person)
             figures["requests"] += 1
             figures["away"] += is_away
-        os.kill(valkey, signal.SIGCONT)
+        resume(valkey)
     return figures
 
 
