@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -57,7 +58,8 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
         "retrain": {"measured": 1, "baseline": 2, "ratio": 0.95},
     }
 
-    suite.write_table(page, {"machine": "m", "took_s": 5, "benchmarks": found}, "2026-11-26")
+    figures = {"machine": "m", "took_s": 5, "benchmarks": found, "failed": {"skew": "KafkaError: gone"}}
+    suite.write_table(page, figures, "2026-11-26")
 
     text = page.read_text("utf-8")
     assert text.startswith("before\n")
@@ -65,3 +67,18 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     assert "old" not in text
     assert "| rank | 1 | 2 | 0.7 | 1, **missed** |" in text
     assert "| retrain | 1 | 2 | 0.95 | 0.9 |" in text
+    assert "| skew | **failed** |" in text
+
+
+def test_all_goes_on_after_one_that_fails_and_ends_with_its_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> dict[str, Any]:
+        raise OSError("no broker")
+
+    monkeypatch.setattr(suite, "BENCHMARKS", {"skew": fails, "rank": lambda *_: {"measured": 1}})
+
+    done = runner.invoke(app, ["bench", "all", "--json"])
+
+    assert done.exit_code == 1
+    figures = json.loads(done.stdout)
+    assert figures["failed"] == {"skew": "OSError: no broker"}
+    assert figures["benchmarks"]["rank"]["measured"] == 1

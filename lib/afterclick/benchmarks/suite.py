@@ -1,5 +1,6 @@
 """All benchmarks by name, run alone or one after the other, and the table of their last figures."""
 
+import logging
 import os
 import platform
 import tempfile
@@ -13,6 +14,8 @@ from typing import Any
 from afterclick.benchmarks.figure_pages import growth_section, put_between_marks
 from afterclick.benchmarks.figure_rows import row
 from afterclick.settings import Settings, load_ranking_settings
+
+logger = logging.getLogger(__name__)
 
 Announce = Callable[[str], None]
 _QUICK_SECONDS = 10
@@ -146,13 +149,19 @@ def measure(name: str, options: Options, announce: Announce) -> dict[str, Any]:
 
 
 def measure_all(options: Options, announce: Announce) -> dict[str, Any]:
-    """Return the figures of all benchmarks, one after the other."""
+    """Return the figures of all benchmarks, one after the other; of one that fails, under `failed`, what it said."""
     begun = time.monotonic()
-    found = {}
+    found: dict[str, Any] = {}
+    failed: dict[str, str] = {}
     for number, name in enumerate(BENCHMARKS, start=1):
         announce(f"{name} ({number} of {len(BENCHMARKS)})")
-        found[name] = measure(name, options, announce)
-    return {"name": "all", "took_s": round(time.monotonic() - begun), "benchmarks": found, **_machine()}
+        try:
+            found[name] = measure(name, options, announce)
+        except Exception as error:
+            logger.exception("bench %s failed, the others go on", name)
+            failed[name] = f"{type(error).__name__}: {error}"
+    took = round(time.monotonic() - begun)
+    return {"name": "all", "took_s": took, "benchmarks": found, "failed": failed, **_machine()}
 
 
 def write_table(readme: Path, figures: dict[str, Any], day: str) -> None:
@@ -160,6 +169,7 @@ def write_table(readme: Path, figures: dict[str, Any], day: str) -> None:
     told = f"`make bench`, {day}, {figures['machine']}, {figures['took_s']} s in all:"
     head = "| bench | measured | baseline | ratio | to reach |\n| --- | --- | --- | --- | --- |"
     rows = [row(name, one, REACH.get(name)) for name, one in figures["benchmarks"].items()]
+    rows += [f"| {name} | **failed** | | | |" for name in figures["failed"]]
     curves = figures["benchmarks"].get("growth", {}).get("curves", {})
     put_between_marks(readme, "\n".join([told, "", head, *rows, *growth_section(curves, readme.parent)]))
 

@@ -51,6 +51,8 @@ def bench(
     if into:
         _write(into, name, figures)
     typer.echo(json.dumps(figures, indent=None if as_json else 2))
+    if figures.get("failed"):
+        raise typer.Exit(1)
 
 
 def _write(folder: Path, name: str, figures: dict[str, Any]) -> None:
