@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 from pyspark.sql import SparkSession
 
-from afterclick.benchmarks.skew import BOT, kept_counts, with_hot_subject
+from afterclick.benchmarks.skew import BOT, closing_message, kept_counts, with_hot_subject
 from afterclick.benchmarks.triggers import AFTER_SECONDS, RULE, Leaver, Watch
 from afterclick.schemas import EVENT
 from afterclick.schemas_sessions import SESSION, UNSESSIONED_EVENT
+from afterclick.setting_sections import PRIORITY_TYPES
 from builders import NOW, make_session, rows_of
 
 MESSAGES = [
@@ -27,6 +28,10 @@ def test_half_is_the_hot_subject_s_and_the_last_of_two_never_is() -> None:
     assert sum(message["type"] == "identify" for message in own) == 2
     assert sum(message["event"] == "Product Added" for message in own if message["type"] == "track") == 6
     assert own[-1]["event"] == "Order Completed"
+
+
+def test_what_closes_the_sessions_is_never_sampled() -> None:
+    assert closing_message(NOW)["type"] in PRIORITY_TYPES
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -108,7 +108,7 @@ async def _send(
             await clients.send(islice(sent, _whole_posts(rate * settle)), rate=rate)
             probing = demo.prober(probes[is_hot], tasks, plan.seed + number, share=PROBED)
             await clients.send(islice(sent, _whole_posts(rate * phase)), rate=rate, on_acked=probing)
-        await clients.send([_closing_message()], rate=0)
+        await clients.send([closing_message(datetime.now(UTC))], rate=0)
     announce("waiting until all of it has its fate")
     await wait_until_drained(settings, path.running, demo.QUERIES, seconds=DRAINING_SECONDS)
     return probes
@@ -133,13 +133,15 @@ def with_hot_subject(messages: Iterator[Message], numbers: Iterator[int]) -> Ite
         yield message
 
 
-def _closing_message() -> Message:
+def closing_message(now: datetime) -> Message:
+    """Return an event of `now` that closes every session; of a type that is never sampled, or it would close none."""
     return {
-        "type": "page",
+        "type": "identify",
         "userId": "nobody else",
         "messageId": "closing",
-        "originalTimestamp": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "originalTimestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "context": {"consent": GRANTED},
+        "traits": {},
     }
 
 
