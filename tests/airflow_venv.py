@@ -12,7 +12,7 @@ import pytest
 from pyspark.sql import SparkSession
 
 from afterclick.local.jars import default_cache_dir
-from afterclick.local.java import find_java
+from afterclick.local.java import SHORT_LIVED, find_java
 from afterclick.settings import Settings
 from builders import variables_of
 from jobs.import_history import import_log
@@ -43,6 +43,7 @@ def airflow_variables(home: Path, **more: str) -> dict[str, str]:
         "AFTERCLICK_HOME": str(Path.cwd()),
         "PATH": os.environ["PATH"],  # noqa: TID251 - handed on
         "HOME": os.environ.get("HOME", "/root"),  # noqa: TID251
+        **SHORT_LIVED,
         "TZ": "UTC",
     }
     return {**ours, **more}

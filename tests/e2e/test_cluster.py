@@ -23,6 +23,7 @@ from afterclick.faults.rebuild import last_commit, wait_until_drained
 from afterclick.faults.run import QUERIES, serve_a_model
 from afterclick.local import services
 from afterclick.local.jars import default_cache_dir, spark_jars
+from afterclick.local.java import SHORT_LIVED
 from afterclick.local.stack import start_stack, stop_stack
 from afterclick.settings import Settings, load_settings
 from afterclick.spark_session import build_spark
@@ -42,7 +43,7 @@ SMALL = {
     "AFTERCLICK_SPARK__spark.databricks.delta.snapshotPartitions": "2",
     "AFTERCLICK_SPARK__spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
     "AFTERCLICK_QUALITY__SAMPLE_ROWS": "0",  # Great Expectations loads for seconds, again after the loss
-    "JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m",
+    **SHORT_LIVED,
     "AFTERCLICK_SPARK__spark.driver.host": "127.0.0.1",
     "AFTERCLICK_SPARK__spark.driver.bindAddress": "127.0.0.1",
     "AFTERCLICK_RECOMMENDATIONS__DRIVER_ROWS": "200",  # larger batches of lists go to executors too

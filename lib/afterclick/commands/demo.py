@@ -97,10 +97,14 @@ def _start_servers(
     folder: Path, stack: ExitStack, announce: "Callable[[str], None]"
 ) -> "tuple[Settings, pd.DataFrame]":
     """Start Kafka and Valkey; what takes seconds to load is loaded meanwhile."""
+    import os
+
+    from afterclick.local.java import SHORT_LIVED
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
-    _compile_quickly()
+    for name, value in SHORT_LIVED.items():
+        os.environ.setdefault(name, value)  # noqa: TID251 - handed on to children
     announce("starting Kafka and Valkey on loopback, reading Complete Journey (simulated transactions)")
     stack.callback(stop_stack, folder)
     with ThreadPoolExecutor(1) as beside:
@@ -111,17 +115,6 @@ def _start_servers(
         lines = read_lines(SHOWN_HOUSEHOLDS)
         started.result()
     return load_settings("local", variables=_variables(folder)), lines
-
-
-def _compile_quickly() -> None:
-    """Tell every Java of the demo not to optimise: in three minutes it does not pay back (20 of 220 s, 2 cores).
-
-    With one compiler Java reserves 48 MB for compiled code; Spark and Delta fill them in a minute, and Java compiles no more.
-    """
-    import os
-
-    options = "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
-    os.environ.setdefault("JDK_JAVA_OPTIONS", options)  # noqa: TID251 - handed on to children
 
 
 def _variables(folder: Path) -> dict[str, str]:

@@ -26,7 +26,7 @@ from afterclick.faults.verdict import judge
 from afterclick.faults.watcher import ListWatcher
 from afterclick.local import services
 from afterclick.local.jars import broker_jars, default_cache_dir
-from afterclick.local.java import find_java
+from afterclick.local.java import SHORT_LIVED, find_java
 from afterclick.local.kafka import start_kafka
 from afterclick.local.processes import kill_process
 from afterclick.local.valkey import start_valkey
@@ -49,7 +49,7 @@ _SMALL_SPARK = {
     "AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": "1g",
     "AFTERCLICK_SPARK__SPARK.MASTER": "local[2]",
     "AFTERCLICK_QUALITY__SAMPLE_ROWS": "0",  # Great Expectations takes seconds to load in each of these short lives
-    "JAVA_TOOL_OPTIONS": "-XX:TieredStopAtLevel=1",  # lives of seconds: optimising them costs more than it gives
+    **SHORT_LIVED,
 }
 
 

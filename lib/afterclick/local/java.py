@@ -10,6 +10,11 @@ from pathlib import Path
 from afterclick.errors import LocalStackError
 
 OLDEST, NEWEST = 17, 21
+SHORT_LIVED = {"JDK_JAVA_OPTIONS": "-XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"}
+"""Tells every Java not to optimise: in minutes it does not pay back (20 of 220 s of the demo, 2 cores).
+
+With one compiler Java reserves 48 MB for compiled code; Spark and Delta fill them in a minute, and Java compiles no more.
+"""
 _WRAPPER = """#!/bin/sh
 # Drops one option that Spark passes: this trimmed Java has no jdk.incubator.vector module.
 for argument; do
