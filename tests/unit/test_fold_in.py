@@ -52,6 +52,24 @@ def test_fold_in_users_equals_the_formula_on_both_sides_of_where_cholesky_begins
         np.testing.assert_allclose(factor, expected, rtol=1e-9, atol=1e-11)
 
 
+@pytest.mark.parametrize("spread", [1.0, 1e-2, 1e-4], ids=["well", "badly", "too_badly_for_single_precision"])
+def test_fold_in_users_is_as_exact_as_double_precision_however_alike_items_are(spread: float) -> None:
+    draw = np.random.default_rng(11)
+    factors = draw.normal(size=(300, 1)) + spread * draw.normal(size=(300, 16))
+    basis = prepare_basis(factors.astype(np.float32), regularization=1e-9)
+    histories = [
+        dict(zip(draw.choice(300, n, replace=False).tolist(), draw.uniform(1, 9, n).tolist(), strict=True))
+        for n in (14, 40, 200)
+    ]
+
+    found = fold_in_users(basis, *as_csr(histories))
+
+    for history, factor in zip(histories, found, strict=True):
+        seen = basis.item_factors[list(history)]
+        expected = solve_user_factor(np.array(list(history.values())), seen, basis.gram)
+        assert np.linalg.norm(factor - expected) <= 1e-6 * np.linalg.norm(expected)
+
+
 @pytest.mark.parametrize("item", [-1, ITEMS])
 def test_fold_in_users_refuses_an_item_outside_the_model(item: int) -> None:
     with pytest.raises(FoldInError, match=f"item rows {item} to {item} of a model with {ITEMS} items"):

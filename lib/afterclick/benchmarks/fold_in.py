@@ -1,6 +1,6 @@
 """Users folded in a second, over the history lengths of real shoppers, against implicit's `recalculate_user`.
 
-Both on one thread, both in double precision, the same histories and item factors.
+Both on one thread, both to double precision, the same histories and item factors: those of a model, so in single precision.
 """
 
 from collections.abc import Callable, Sequence
@@ -64,6 +64,8 @@ def _measure(histories: csr_matrix, rank: int, runs: int, announce: Callable[[st
         random_state=1,
     )
     als.fit(histories, show_progress=False)
+    als.item_factors = als.item_factors.astype(np.float32).astype(np.float64)  # as a model stores them
+    als._YtY = None  # noqa: SLF001 - of the factors before
     als.YtY  # noqa: B018 - computed once a model there too
     basis = prepare_basis(als.item_factors, regularization=REGULARIZATION)
     users = np.arange(histories.shape[0])
