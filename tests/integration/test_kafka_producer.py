@@ -130,6 +130,8 @@ def test_publish_is_refused_when_the_queue_is_full(live: Settings) -> None:
         ("sasl.jaas.config", "x", "JAAS"),
         ("acks", "1", "the collector sets it itself"),
         ("enable.idempotence", "false", "the collector sets it itself"),
+        ("request.required.acks", "1", "the collector sets it itself"),
+        ("metadata.broker.list", "elsewhere:9092", "the collector sets it itself"),
     ],
 )
 def test_an_option_is_refused_by_name(name: str, value: str, told: str) -> None:

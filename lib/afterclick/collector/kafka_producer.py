@@ -22,6 +22,13 @@ _POLL_SECONDS = 0.1
 _FOR_EVER = 0
 _REFUSALS = (KafkaException, TypeError, ValueError)
 _UNBOUNDED_KBYTES = 2**31 - 1
+_ALIASES = {
+    "metadata.broker.list": "bootstrap.servers",
+    "sasl.mechanisms": "sasl.mechanism",
+    "request.required.acks": "acks",
+    "delivery.timeout.ms": "message.timeout.ms",
+}
+"""Other names that librdkafka has for what is fixed."""
 
 
 class DurableProducer:
@@ -113,7 +120,7 @@ class DurableProducer:
 def _all_options(kafka: KafkaSettings, collector: CollectorSettings) -> dict[str, Any]:
     fixed = _fixed_options(kafka, collector)
     for name, value in kafka.options.items():
-        if name in fixed:
+        if _ALIASES.get(name, name) in fixed:
             message = (
                 f"kafka.options {name!r} = {value!r} is not possible: the collector sets it itself, from its section or "
                 "because its promises hang on it. Take it away."
