@@ -1,7 +1,13 @@
 """Local servers for real: idempotent, foreign processes left alone, stale pid files seen through, loopback only."""
 
 import json
+import os
+import signal
 import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -59,3 +65,22 @@ def test_a_stale_pid_file_is_not_believed(tmp_path: Path) -> None:
         assert running_pid(tmp_path, "valkey") not in {None, process.pid}
     finally:
         stop_stack(tmp_path)
+
+
+def test_a_benchmark_that_is_terminated_leaves_no_server(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "afterclick.cli", "bench", "memory", "--quick", "--json"]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL) as bench:  # noqa: S603, TID251
+        wait_for(lambda: running_pid(next(tmp_path.glob("afterclick-bench-*"), tmp_path), "kafka") is not None)
+        servers = psutil.Process(bench.pid).children(recursive=True)
+        bench.terminate()
+        assert bench.wait(60) == 128 + signal.SIGTERM
+
+    assert len(servers) >= 2
+    assert psutil.wait_procs(servers, timeout=30)[1] == []
+
+
+def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -36,9 +36,11 @@ def demo(
 
     Examples: afterclick demo · afterclick demo --events 20000 --json · afterclick demo --events 5000 --kill-streams
     """
+    from afterclick.local.processes import end_in_order_when_terminated
     from afterclick.logs import configure_logging
     from afterclick.setting_sections import LogSettings
 
+    end_in_order_when_terminated()
     configure_logging(LogSettings(), 30)
     console = Console(stderr=True)
     with tempfile.TemporaryDirectory(prefix="afterclick-demo-") as folder, ExitStack() as stack:

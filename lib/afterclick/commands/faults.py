@@ -28,6 +28,7 @@ def run(  # noqa: PLR0917 - options, named on the command line
     """
     from afterclick.faults.run import TARGETS, FaultPlan
     from afterclick.faults.verdict import COUNTS
+    from afterclick.local.processes import end_in_order_when_terminated
     from afterclick.logs import configure_logging
     from afterclick.setting_sections import LogSettings
 
@@ -35,6 +36,7 @@ def run(  # noqa: PLR0917 - options, named on the command line
     if unknown := set(wanted) - set(TARGETS):
         message = f"unknown {', '.join(sorted(unknown))}; there are {', '.join(TARGETS)}"
         raise typer.BadParameter(message, param_hint="--targets")
+    end_in_order_when_terminated()
     configure_logging(LogSettings(), 30)
     logging.getLogger("kafka").setLevel(logging.CRITICAL)  # it tells of every broker we kill
     plan = FaultPlan(events, kills, seed, wanted, crash_points)

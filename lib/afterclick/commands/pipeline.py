@@ -25,11 +25,13 @@ def evaluate_pipeline(
     from afterclick.commands.history import segment_messages
     from afterclick.commands.progress import announcer
     from afterclick.local import demo, pipeline_replay
+    from afterclick.local.processes import end_in_order_when_terminated
     from afterclick.local.stack import local_settings, start_stack, stop_stack
     from afterclick.pipeline_quality import deal, first_visits, judge, spread_instants
 
     if len(tables) != 2:  # noqa: PLR2004
         raise typer.BadParameter("pipeline needs the log to train on", param_hint="--train")
+    end_in_order_when_terminated()
     announce = announcer()
     train, later = (spread_instants(table.select(_COLUMNS)) for table in tables)
     wanted = events + round(pace.rate * pipeline_replay.WARM_UP_SECONDS)

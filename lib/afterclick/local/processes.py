@@ -3,8 +3,10 @@
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,6 +14,14 @@ from pathlib import Path
 import psutil
 
 from afterclick.errors import LocalStackError
+
+
+def end_in_order_when_terminated() -> None:
+    """Take SIGTERM for the end of the program, as ctrl-c is: what it has started is then ended on the way out.
+
+    For the main thread of a program that starts servers for its own life only.
+    """
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
 
 
 def free_port() -> int:
