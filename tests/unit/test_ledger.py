@@ -1,6 +1,8 @@
 """The ledger's check finds every kind of difference, and nothing where there is none."""
 
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,8 +15,9 @@ from afterclick.connectors.removals import RemovalReason, removing
 from afterclick.event_clock import EventClock
 from afterclick.events import decode_events
 from afterclick.quality import flag_violations, read_suite
-from afterclick.settings import Settings
+from afterclick.settings import Settings, load_settings
 from builders import kafka_rows, make_message
+from conftest import installation_variables
 from jobs.ingest_events import write_events
 
 BATCHES: list[list[Any]] = [
@@ -33,15 +36,29 @@ def ingest(spark: SparkSession, settings: Settings, batches: list[list[Any]]) ->
         offset += len(messages)
 
 
+@pytest.fixture(scope="module")
+def _three_batches(spark: SparkSession, _empty_tables: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write `BATCHES` once: it takes longer than any test here looks at them."""
+    settings = load_settings("local", variables=installation_variables(tmp_path_factory.mktemp("ledger")))
+    shutil.copytree(_empty_tables, settings.storage.tables)
+    ingest(spark, settings, BATCHES)
+    return settings.state_dir
+
+
+@pytest.fixture
+def ingested(_three_batches: Path, settings: Settings) -> Settings:
+    """Return settings of a lake of its own that holds them."""
+    shutil.copytree(_three_batches, settings.state_dir, dirs_exist_ok=True)
+    return settings
+
+
 def faults(spark: SparkSession, settings: Settings) -> dict[str, int]:
     figures = check_ledger(spark, settings)
     return {name: figures[name] for name in FAULTS}
 
 
-def test_check_ledger_finds_nothing_after_three_batches(spark: SparkSession, tables: Settings) -> None:
-    ingest(spark, tables, BATCHES)
-
-    assert check_ledger(spark, tables) == NOTHING | {
+def test_check_ledger_finds_nothing_after_three_batches(spark: SparkSession, ingested: Settings) -> None:
+    assert check_ledger(spark, ingested) == NOTHING | {
         "batches": 3, "consumed": 7, "events": 3, "late_events": 1, "quarantine": 1, "no_consent": 1,
         "duplicates": 1, "reused_ids": 0, "repeated": 0, "removed": 0, "in_flight": 0,
     }  # fmt: skip
@@ -84,13 +101,11 @@ def count_without_a_message(spark: SparkSession, settings: Settings) -> None:
     ],
 )
 def test_check_ledger_finds(
-    spark: SparkSession, tables: Settings, mischief: Callable[[SparkSession, Settings], None], found: dict[str, int]
+    spark: SparkSession, ingested: Settings, mischief: Callable[[SparkSession, Settings], None], found: dict[str, int]
 ) -> None:
-    ingest(spark, tables, BATCHES)
+    mischief(spark, ingested)
 
-    mischief(spark, tables)
-
-    assert faults(spark, tables) == NOTHING | found
+    assert faults(spark, ingested) == NOTHING | found
 
 
 class KilledError(Exception):
@@ -109,45 +124,40 @@ def found_and_removed(spark: SparkSession, settings: Settings) -> tuple[dict[str
     return {name: figures[name] for name in FAULTS if figures[name]}, figures["removed"]
 
 
-def test_check_ledger_does_not_miss_rows_that_a_removal_took(spark: SparkSession, tables: Settings) -> None:
-    ingest(spark, tables, BATCHES)
-    remove(spark, tables, "event_id IN ('a', 'b')")
-    remove(spark, tables, "event_id = 'nobody'")
+def test_check_ledger_does_not_miss_rows_that_a_removal_took(spark: SparkSession, ingested: Settings) -> None:
+    remove(spark, ingested, "event_id IN ('a', 'b')")
+    remove(spark, ingested, "event_id = 'nobody'")
 
-    assert found_and_removed(spark, tables) == ({}, 2)
+    assert found_and_removed(spark, ingested) == ({}, 2)
 
 
-def test_check_ledger_misses_what_went_by_hand_beside_a_removal(spark: SparkSession, tables: Settings) -> None:
-    ingest(spark, tables, BATCHES)
-    remove(spark, tables, "event_id = 'a'")
-    table(spark, tables, "events").delete("event_id = 'c'")
+def test_check_ledger_misses_what_went_by_hand_beside_a_removal(spark: SparkSession, ingested: Settings) -> None:
+    remove(spark, ingested, "event_id = 'a'")
+    table(spark, ingested, "events").delete("event_id = 'c'")
 
-    assert found_and_removed(spark, tables) == ({"wrong_tables": 1}, 1)
+    assert found_and_removed(spark, ingested) == ({"wrong_tables": 1}, 1)
 
 
 def test_a_removal_killed_before_it_was_counted_is_counted_at_the_next_look(
-    spark: SparkSession, tables: Settings
+    spark: SparkSession, ingested: Settings
 ) -> None:
-    ingest(spark, tables, BATCHES)
     with pytest.raises(KilledError):
-        remove(spark, tables, "event_id = 'b'", killed=True)
-    lose_an_event(spark, tables)  # nothing left to lose
-    delta_tables.append_once(
-        delta_tables.read_table(spark, tables, "events").where("event_id = 'a'").selectExpr("* EXCEPT (batch_id)", "9L batch_id"),
-        tables, query="mischief", table="events", batch_id=0,
-    )  # fmt: skip
+        remove(spark, ingested, "event_id = 'b'", killed=True)
+    lose_an_event(spark, ingested)  # nothing left to lose
+    again = delta_tables.read_table(spark, ingested, "events").where("event_id = 'a'")
+    newer = again.selectExpr("* EXCEPT (batch_id)", "9L batch_id")
+    delta_tables.append_once(newer, ingested, query="mischief", table="events", batch_id=0)
 
-    figures = check_ledger(spark, tables)
+    figures = check_ledger(spark, ingested)
 
     assert (figures["wrong_tables"], figures["removed"], figures["in_flight"]) == (0, 1, 1)
 
 
-def test_a_removal_killed_before_its_commit_took_nothing(spark: SparkSession, tables: Settings) -> None:
-    ingest(spark, tables, BATCHES)
-    with pytest.raises(KilledError), removing(spark, tables, "events", RemovalReason.RETENTION):
+def test_a_removal_killed_before_its_commit_took_nothing(spark: SparkSession, ingested: Settings) -> None:
+    with pytest.raises(KilledError), removing(spark, ingested, "events", RemovalReason.RETENTION):
         raise KilledError
 
     for _ in range(2):
-        assert found_and_removed(spark, tables) == ({}, 0)
-    remove(spark, tables, "event_id = 'b'")
-    assert found_and_removed(spark, tables) == ({}, 1)
+        assert found_and_removed(spark, ingested) == ({}, 0)
+    remove(spark, ingested, "event_id = 'b'")
+    assert found_and_removed(spark, ingested) == ({}, 1)
