@@ -2,6 +2,7 @@
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+IN_TWO := --numprocesses 2 --dist loadfile --no-loadscope-reorder
 EXCLUDE_NEWER := 2026-11-01
 COMPILE := $(PY) -m uv pip compile setup.py --quiet --extra dev --generate-hashes --python-version 3.11 --no-header --exclude-newer $(EXCLUDE_NEWER)
 
@@ -36,13 +37,13 @@ check: setup ## lint, types, import rules, spelling, shell scripts, lock file
 	  diff -q requirements/airflow.lock .venv/airflow.lock.fresh || { echo "requirements/airflow.lock is stale: run make lock"; exit 1; }
 
 unit: setup ## rules and transforms, in two processes: each has its own Spark
-	$(PYTEST) tests/unit --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTEST) tests/unit $(IN_TWO) $(ARGS)
 
 contract: setup ## schemas, settings, layouts, golden files
 	$(PYTEST) tests/contract $(ARGS)
 
 integration: setup ## real Kafka, Valkey, Delta, MLflow, Great Expectations; in two processes: each has its own servers
-	$(PYTEST) tests/integration --numprocesses 2 --dist loadfile $(ARGS)
+	$(PYTEST) tests/integration $(IN_TWO) $(ARGS)
 
 e2e: setup ## from an HTTP post to the API's answer
 	$(PYTEST) tests/e2e $(ARGS)

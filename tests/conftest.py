@@ -34,6 +34,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(kind)
         if "spark" in getattr(item, "fixturenames", ()):
             item.add_marker("spark")
+    _put_long_files_first(items)
+
+
+def _put_long_files_first(items: list[pytest.Item]) -> None:
+    """Sort files by the longest time-out in them, then by Spark: two processes end together when the last file is a short one."""
+    longest: dict[Path, tuple[float, bool]] = {}
+    for item in items:
+        mark = item.get_closest_marker("timeout")
+        own = (float(mark.args[0]) if mark else 0.0, item.get_closest_marker("spark") is not None)
+        longest[item.path] = max(longest.get(item.path, own), own)
+    items.sort(key=lambda item: longest[item.path], reverse=True)
 
 
 @pytest.fixture(autouse=True)
