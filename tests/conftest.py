@@ -89,15 +89,21 @@ def settings(tmp_path: Path) -> Settings:
 
 
 @pytest.fixture(scope="session")
-def spark(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """One session for the whole run; nobody stops it but the end of the process."""
+def spark(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """One session for the whole run; nobody stops it but the end of the process.
+
+    Unit tests make many plans for a few rows each: Spark generates no code for them, which costs a fifth of the time.
+    Integration tests run the same plans with it.
+    """
     from afterclick.local.jars import default_cache_dir, spark_jars
     from afterclick.spark_session import build_spark
 
     folder = tmp_path_factory.mktemp("spark")
     conf = load_settings("local", variables=installation_variables(folder)).spark
+    is_unit = all(item.get_closest_marker("unit") for item in request.session.items)
     ours = {
         **conf,
+        **({"spark.sql.codegen.wholeStage": "false", "spark.sql.codegen.factoryMode": "NO_CODEGEN"} if is_unit else {}),
         "spark.sql.shuffle.partitions": "2",  # small data: more tasks only cost time
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.ui.showConsoleProgress": "false",
