@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from afterclick.local.java import SHORT_LIVED
+from afterclick.local.java import compile_quickly
 from afterclick.settings import Settings, load_settings
 from builders import KEY
 
@@ -20,8 +20,7 @@ vars(sys.modules["__main__"]).setdefault("__file__", __file__)
 os.environ["TZ"] = "UTC"  # noqa: TID251 - before the first datetime is made
 time.tzset()
 # Most of what Spark does in a test it does for the first time: optimising it costs more than it gives.
-for _name, _value in SHORT_LIVED.items():
-    os.environ.setdefault(_name, _value)  # noqa: TID251 - handed on to every Java
+compile_quickly()
 
 KINDS = ("unit", "contract", "integration", "e2e")
 

@@ -144,7 +144,7 @@ def _all_scores(
     sources: ReplayedSources, rules: SourceRules, factors: TrainedFactors, side: Side, blend: Blend
 ) -> dict[str, npt.NDArray[Any]]:
     evidence = sources.observe_histories(side.sequences).evidence(factors, rules)
-    items = factors.basis.item_factors.astype(np.float32).T
+    items = factors.basis.narrow.T
     popularity = np.repeat(factors.popularity[None, :], len(evidence.fold_in), axis=0)  # 64 bits: ties need them
     covisitation, frequency = np.zeros_like(popularity), np.zeros_like(popularity)
     covisitation[evidence.covisitation.people, evidence.covisitation.items] = evidence.covisitation.values
@@ -189,9 +189,7 @@ def measure_lists(
 
 
 def _ndcg(factors: TrainedFactors, side: Side, *, repeats: bool) -> npt.NDArray[Any]:
-    scores = factors.vectors(side.sequences, np.inf).astype(np.float32) @ factors.basis.item_factors.T.astype(
-        np.float32
-    )
+    scores = factors.vectors(side.sequences, np.inf).astype(np.float32) @ factors.basis.narrow.T
     scores[:, ~factors.is_known] = -np.inf
     if not repeats:
         scores[side.seen.people, side.seen.items] = -np.inf

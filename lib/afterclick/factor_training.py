@@ -49,7 +49,7 @@ class FactorTrainer:
         return weights
 
     def _start(self, before: TrainedFactors, is_known: npt.NDArray[np.bool_]) -> npt.NDArray[np.float32]:
-        start = before.basis.item_factors.astype(np.float32)
+        start = before.basis.narrow.copy()
         fresh = is_known & ~before.is_known
         start[fresh] = np.random.default_rng(self.settings.seed).random((int(fresh.sum()), start.shape[1])) * 0.01
         return start

@@ -131,7 +131,7 @@ def _nightly(
     keys, person_of = np.unique(users * span + before, return_inverse=True)
     known = replay.log.sequences(keys // span, keys % span, length=replay.rules.history_length)
     vectors = factors.vectors(known, np.inf).astype(np.float32)
-    return (vectors @ factors.basis.item_factors.astype(np.float32).T)[person_of]
+    return (vectors @ factors.basis.narrow.T)[person_of]
 
 
 def blocks(log: EventLog, events: IntVector) -> Iterator[IntVector]:

@@ -82,7 +82,7 @@ class Observed(NamedTuple):
         """Return what the sources say of it."""
         vectors = factors.vectors(self.sequences, rules.interest_half_life).astype(np.float32)
         return Evidence(
-            fold_in=vectors @ factors.basis.item_factors.astype(np.float32).T,
+            fold_in=vectors @ factors.basis.narrow.T,
             covisitation=self.covisitation,
             frequency=weigh_repeats(self.sequences, self.trend, self.repeat_rate, rules),
             popularity=factors.popularity,

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from afterclick.served_model import model_folder
 from afterclick.serving import app as serving
 from afterclick.settings import Settings
 from builders import make_model
+from waiting import wait_until
 
 DASHBOARDS = sorted(Path("conf/monitoring/grafana/dashboards").glob("*.json"))
 VERSION = "20261124T000000-test"
@@ -145,13 +146,6 @@ def has_data(port: int, query: str) -> bool:
     answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
     assert answer["status"] == "success", answer
     return any(np.isfinite(float(series["value"][1])) for series in answer["data"]["result"])
-
-
-def wait_until(is_true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def needs_prometheus() -> str:

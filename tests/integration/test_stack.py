@@ -6,8 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -18,6 +16,7 @@ from afterclick.local.diagnosis import diagnose
 from afterclick.local.processes import free_port, running_pid
 from afterclick.local.stack import local_settings, stack_status, start_stack, stop_stack
 from afterclick.local.valkey import start_valkey
+from waiting import wait_until
 
 
 def test_stack_starts_once_keeps_ports_and_listens_on_loopback_only(tmp_path: Path) -> None:
@@ -70,17 +69,10 @@ def test_a_stale_pid_file_is_not_believed(tmp_path: Path) -> None:
 def test_a_benchmark_that_is_terminated_leaves_no_server(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "afterclick.cli", "bench", "memory", "--quick", "--json"]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}, stderr=subprocess.DEVNULL) as bench:  # noqa: S603, TID251
-        wait_for(lambda: running_pid(next(tmp_path.glob("afterclick-bench-*"), tmp_path), "kafka") is not None)
+        wait_until(lambda: running_pid(next(tmp_path.glob("afterclick-bench-*"), tmp_path), "kafka") is not None)
         servers = psutil.Process(bench.pid).children(recursive=True)
         bench.terminate()
         assert bench.wait(60) == 128 + signal.SIGTERM
 
     assert len(servers) >= 2
     assert psutil.wait_procs(servers, timeout=30)[1] == []
-
-
-def wait_for(is_so: Callable[[], bool], seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

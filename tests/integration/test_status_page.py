@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -36,6 +36,7 @@ from afterclick.serving import app as serving
 from afterclick.settings import Settings
 from builders import make_model, make_sources
 from needed_programs import needs
+from waiting import wait_until
 
 VERSION = "20261124T000000-test"
 PAGES = {"status": "", "person": "/person?user_id=ada", "item": "/item?item_id=item-4"}
@@ -133,13 +134,6 @@ def keep_busy(settings: Settings, metrics: JobMetrics, ended: threading.Event) -
                 metrics.batch_seconds.labels(query).observe(0.08)
                 metrics.write_seconds.labels(query).inc(0.05)
                 metrics.last_batch.labels(query).set(time.time())
-
-
-def wait_until(is_true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not is_true():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_page_shows_the_parts_figures_and_is_accessible(

@@ -26,6 +26,7 @@ from afterclick.benchmarks.whole_path import (
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.delta_tables import read_table
 from afterclick.connectors.subject_store import open_subject_store
+from afterclick.faults.load import iso
 from afterclick.local import demo
 from afterclick.local.complete_journey import SHOWN_HOUSEHOLDS
 from afterclick.local.draining import wait_until_drained
@@ -139,7 +140,7 @@ def closing_message(now: datetime) -> Message:
         "type": "identify",
         "userId": "nobody else",
         "messageId": "closing",
-        "originalTimestamp": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "originalTimestamp": iso(now),
         "context": {"consent": GRANTED},
         "traits": {},
     }

@@ -99,14 +99,11 @@ def _start_servers(
     folder: Path, stack: ExitStack, announce: "Callable[[str], None]"
 ) -> "tuple[Settings, pd.DataFrame]":
     """Start Kafka and Valkey; what takes seconds to load is loaded meanwhile."""
-    import os
-
-    from afterclick.local.java import SHORT_LIVED
+    from afterclick.local.java import compile_quickly
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
-    for name, value in SHORT_LIVED.items():
-        os.environ.setdefault(name, value)  # noqa: TID251 - handed on to children
+    compile_quickly()
     announce("starting Kafka and Valkey on loopback, reading Complete Journey (simulated transactions)")
     stack.callback(stop_stack, folder)
     with ThreadPoolExecutor(1) as beside:

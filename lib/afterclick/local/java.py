@@ -25,6 +25,12 @@ exec "{java}" "$@"
 """
 
 
+def compile_quickly() -> None:
+    """Tell every Java that this process starts so, directly or not; who has set the option keeps theirs."""
+    for name, value in SHORT_LIVED.items():
+        os.environ.setdefault(name, value)  # noqa: TID251 - handed on to children
+
+
 def find_java(cache: Path, *, variables: dict[str, str] | None = None) -> Path:
     """Return the home of a usable Java.
 
