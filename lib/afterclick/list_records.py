@@ -13,35 +13,16 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.bit_columns import (
-    pack_bits,
-    pack_numbers,
-    pack_rising,
-    unpack_bits,
-    unpack_numbers,
-    unpack_rising,
-    width_of,
-)
-from afterclick.errors import StoreUnavailableError
+from afterclick.bit_columns import pack_bits, pack_numbers, pack_rising, unpack_numbers, width_of
+from afterclick.places import LEVELS, MAGIC, Columns, ListedItem, Places, known, not_ours
 
 REASONS = ("because_you_interacted", "others_went_on", "again", "popular", "trending")
 """Why an item is listed, by the source that brought most of its score, in the order of `blend.SOURCES`; stored by number."""
 SOURCES = ("fold_in", "popular")
 """Where a stored list is from; by number too."""
-MAGIC = b"L1"
-LEVELS = 200
-"""Scores are stored as so many steps from the best one of their list to its worst: the third digit may be 2 or 3 off."""
 _HEADER = struct.Struct("<2sffff")
 """Magic; best score and size of a step, of both lists."""
 _SOURCES, _REASONS = ({text: number for number, text in enumerate(texts)} for texts in (SOURCES, REASONS))
-
-
-class ListedItem(msgspec.Struct, frozen=True):
-    """One place of a list."""
-
-    item_id: str
-    score: float
-    reason: str
 
 
 class TopList(msgspec.Struct, frozen=True):
@@ -54,9 +35,9 @@ class TopList(msgspec.Struct, frozen=True):
     source: str
     fresh_as_of_ms: int
     generated_at_ms: int
-    items: list[ListedItem]
+    items: Sequence[ListedItem]
     trigger: str | None = None
-    later: list[ListedItem] | None = None
+    later: Sequence[ListedItem] | None = None
     later_after_ms: int = 0
 
     def at(self, now_ms: int) -> "TopList":
@@ -87,6 +68,9 @@ class _Unnumbered(msgspec.Struct, array_like=True):
     texts: list[str] = []
 
 
+_NOTHING = _Unnumbered()
+
+
 def pack_list(top: TopList, names: ItemNames) -> bytes:
     """Return a list's record; its version is not in it.
 
@@ -96,7 +80,7 @@ def pack_list(top: TopList, names: ItemNames) -> bytes:
         Of the list's model version; items that are not among them, as triggers may put in front, are stored by id.
     """
     later = top.later or []
-    places, more = top.items + later, _Unnumbered(top.trigger)
+    places, more = [*top.items, *later], _Unnumbered(top.trigger)
     source = _numbers([top.source], _SOURCES, more.texts)[0]
     rows = np.array(_numbers([place.item_id for place in places], names.row_of, more.texts), np.int64)
     reasons = np.array(_numbers([place.reason for place in places], _REASONS, more.texts), np.int64)
@@ -117,7 +101,7 @@ def unpack_list(value: bytes, version: str, names: ItemNames, shown_at_ms: int |
     names
         As it was packed with: those of `version`.
     shown_at_ms
-        Return only what is shown at this time, as `TopList.at` does: half the work.
+        Return only what is shown at this time, as `TopList.at` does, unpacked while it is looked at (`Places`).
 
     Raises
     ------
@@ -130,9 +114,7 @@ def unpack_list(value: bytes, version: str, names: ItemNames, shown_at_ms: int |
         before: TopList = msgspec.msgpack.decode(value, type=TopList)
         return before if shown_at_ms is None else before.at(shown_at_ms)
     except (ValueError, LookupError, OverflowError, struct.error, msgspec.DecodeError) as error:
-        told = f"a list of {len(value)} bytes begins with {value[:4]!r}, expected {MAGIC!r} and items of {version}: {error}"
-        message = f"{told}. Another program uses the prefix, or the cache is damaged: run `afterclick rebuild-cache`"
-        raise StoreUnavailableError(message) from error
+        raise not_ours(value, version, error) from error
 
 
 def pack_names(item_ids: Sequence[str]) -> bytes:
@@ -149,27 +131,21 @@ def _unpack(value: bytes, version: str, names: ItemNames, shown_at_ms: int | Non
     _, best, step, later_best, later_step = _HEADER.unpack_from(value)
     numbers, at = unpack_numbers(value, _HEADER.size, 9)
     source, row_width, reason_width, count, later_count, fresh_ms, generated_ms, later_after_ms, end = numbers
-    levels, at = unpack_rising(value, at, count + later_count, 2 * LEVELS)
-    column, at = unpack_bits(value, at, count + later_count, row_width + reason_width)
-    if at + end != len(value):
-        raise ValueError(f"{at + end} bytes expected")
-    more = msgspec.msgpack.decode(value[at:], type=_Unnumbered) if end else _Unnumbered()
+    more = msgspec.msgpack.decode(value[-end:], type=_Unnumbered) if end else _NOTHING
+    texts = known(names.ids, more.texts), known(REASONS, more.texts)
+    columns = Columns(value, version, at, count + later_count, row_width, reason_width, *texts)
+    if min(numbers[:5]) < 0 or columns.end() + end != len(value):
+        raise ValueError(f"{columns.end() + end} bytes expected")
+    items: Sequence[ListedItem] = Places(columns, range(count), best, step)
+    next_visit = range(count, columns.places)
+    later: Sequence[ListedItem] = Places(columns, next_visit, later_best + later_step * LEVELS, later_step)
     later_ms = fresh_ms + later_after_ms
-
-    def places(part: slice, best: float, steps: npt.NDArray[np.float64]) -> list[ListedItem]:
-        ids = _texts((column[part] & (1 << row_width) - 1).tolist(), names.ids, more.texts)
-        reasons = _texts((column[part] >> row_width).tolist(), REASONS, more.texts)
-        return list(map(ListedItem, ids, (best - steps).round(6).tolist(), reasons))
-
-    is_over = later_count > 0 and shown_at_ms is not None and shown_at_ms > later_ms
-    items, later = [], None
-    if not is_over:
-        items = places(slice(count), best, step * levels[:count])
-    if is_over or (later_count and shown_at_ms is None):
-        later = places(slice(count, None), later_best, later_step * (levels[count:] - LEVELS))
-    (told,) = _texts([source], SOURCES, more.texts)
-    shown = (later or [], None) if is_over else (items, later)
-    return TopList(version, told, fresh_ms, fresh_ms + generated_ms, shown[0], more.trigger, shown[1], later_ms)
+    if shown_at_ms is None:
+        items, later = list(items), list(later)
+    else:
+        items, later = later if later and shown_at_ms > later_ms else items, ()
+    told = known(SOURCES, more.texts)[source]
+    return TopList(version, told, fresh_ms, fresh_ms + generated_ms, items, more.trigger, later or None, later_ms)
 
 
 def _numbers(texts: list[str], known: Mapping[str, int], others: list[str]) -> list[int]:
@@ -179,12 +155,6 @@ def _numbers(texts: list[str], known: Mapping[str, int], others: list[str]) -> l
     except KeyError:
         others.extend(dict.fromkeys(text for text in texts if text not in known and text not in others))
         return [known[text] if text in known else len(known) + others.index(text) for text in texts]
-
-
-def _texts(codes: list[int], known: Sequence[str], others: Sequence[str]) -> list[str]:
-    if not others:
-        return list(map(known.__getitem__, codes))
-    return [known[code] if code < len(known) else others[code - len(known)] for code in codes]
 
 
 def _levels(*lists: Sequence[ListedItem]) -> tuple[list[float], npt.NDArray[np.int64]]:

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
 from afterclick.models import Model, item_keys
+from afterclick.places import ListedItem
 from afterclick.ranking import popular_top_n
 
 RECENT_WEIGHT = 0.3

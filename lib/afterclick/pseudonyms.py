@@ -8,6 +8,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple, Self
 
 from pydantic import SecretStr
@@ -42,7 +43,13 @@ class PseudonymKeys:
 
     def lookup(self, identifier: RawId) -> str:
         """Return the active key's hash of an identifier: what the subject store knows it by."""
-        return _hmac(self.keys[self.active_id], f"{identifier.kind}:{identifier.text}")
+        prepared = self._prepared.copy()  # the key is read once: each request and each event looks somebody up
+        prepared.update(f"{identifier.kind}:{identifier.text}".encode())
+        return prepared.hexdigest()
+
+    @cached_property
+    def _prepared(self) -> hmac.HMAC:
+        return hmac.new(self.keys[self.active_id], digestmod=hashlib.sha256)
 
     def lookups(self, identifier: RawId) -> dict[str, str]:
         """Return the hash under each key, by key id."""

@@ -5,7 +5,7 @@ What is shown at a time depends on the history set and the model alone, so repea
 a visit that is over by now is not made.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import repeat
 from typing import NamedTuple
 
@@ -27,8 +27,9 @@ from afterclick.connectors.redis_store import (
 )
 from afterclick.errors import StoreUnavailableError, VersionMovedError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD, History, merge_histories
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
 from afterclick.models import item_keys
+from afterclick.places import ListedItem
 from afterclick.recommender import Recommender
 
 __all__ = ["RESULT", "Reason", "Recommender", "put_in_front", "recompute_lists", "update_lists"]
@@ -118,7 +119,7 @@ def put_in_front(top: TopList, reason: Reason) -> TopList:
     return msgspec.structs.replace(top, items=_in_front(top.items, reason), later=later, trigger=reason.rule)
 
 
-def _in_front(items: list[ListedItem], reason: Reason) -> list[ListedItem]:
+def _in_front(items: Sequence[ListedItem], reason: Reason) -> list[ListedItem]:
     best = max((item.score for item in items), default=0.0)
     first = [ListedItem(item_id, best, reason.kind) for item_id in dict.fromkeys(reason.item_ids)]
     rest = [item for item in items if item.item_id not in reason.item_ids]

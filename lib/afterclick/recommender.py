@@ -15,11 +15,12 @@ from afterclick.blend import single_source_blend
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.list_records import REASONS, ListedItem, TopList
+from afterclick.list_records import REASONS, TopList
 from afterclick.listed_reasons import Explainer, Places, Scored, main_sources
 from afterclick.mixtures import Mixture, Mixtures, is_back
 from afterclick.model_evidence import ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
+from afterclick.places import ListedItem
 from afterclick.popular_list import popular_list
 from afterclick.ranking import top_n
 from afterclick.sequences import Cells, Sequences, take_sequences

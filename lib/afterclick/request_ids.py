@@ -1,7 +1,7 @@
 """An id for each HTTP request: in the answer's ``X-Request-ID`` and in every log line written meanwhile."""
 
+import random
 import re
-import uuid
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -22,8 +22,8 @@ class RequestIds:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        sent = next((value for name, value in scope["headers"] if name == _HEADER), b"")
-        own = sent.decode() if _USABLE.fullmatch(sent) else uuid.uuid4().hex
+        sent = dict(scope["headers"]).get(_HEADER, b"")
+        own = sent.decode() if _USABLE.fullmatch(sent) else f"{random.getrandbits(128):032x}"
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":

@@ -121,15 +121,19 @@ def horizon(rules: Iterable[Rule]) -> int:
     return max(spans)
 
 
+def in_order(events: Events) -> Events:
+    """Return the rows as `find_due` wants them: by subject, time, kind, item."""
+    return events.take(np.lexsort((events.item, events.kind, events.at, events.subject)))
+
+
 def find_due(rule: Rule, events: Events) -> list[Due]:
     """Return what is due in each row's (lower, upper], in the order of time, before any cooldown.
 
     Parameters
     ----------
     events
-        In any order; every row a set would hold once.
+        `in_order`; every row a set would hold once.
     """
-    rows = events.take(np.lexsort((events.item, events.kind, events.at, events.subject)))
     finders: dict[type[Rule], Callable[[Any, Events], list[Due]]] = {
         CartAbandonment: _abandoned_carts,
         RepeatedVisits: _repeated_visits,
@@ -137,7 +141,7 @@ def find_due(rule: Rule, events: Events) -> list[Due]:
         Condition: _conditions,
     }
     finder = finders.get(type(rule))  # none for rules that follow from something else than events
-    return sorted(finder(rule, rows), key=lambda due: (due.due, due.subject)) if finder else []
+    return sorted(finder(rule, events), key=lambda due: (due.due, due.subject)) if finder else []
 
 
 def keep_cooldown(rule: Rule, due: Sequence[Due], last: dict[int, int]) -> list[Due]:

@@ -23,6 +23,7 @@ from afterclick.trigger_rules import (
     Rule,
     find_due,
     horizon,
+    in_order,
     keep_cooldown,
 )
 
@@ -107,7 +108,8 @@ def advance_triggers(
         upper=upper,
     )
     kept = _distinct(events)
-    events, active = events.take(kept), _active(events.take(kept), rules)
+    events = events.take(kept)
+    active = in_order(_active(events, rules))
 
     reached = pc.min(clocks["decided_us"]).as_py() or BEGINNING
     last, fired = [], []

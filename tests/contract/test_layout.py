@@ -100,6 +100,7 @@ COVERED_BY = {
     "cli": "test_commands",
     "event_names": "test_segment_messages",
     "list_reader": "test_serving_app",
+    "places": "test_list_records",
     "list_routes": "test_serving_app and test_reference",
     "request_ids": "test_logs",
     "status_page": "test_status_views",

@@ -18,7 +18,8 @@ from afterclick.connectors.redis_store import (
 )
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.list_records import ItemNames, ListedItem, TopList, pack_list, unpack_list
+from afterclick.list_records import ItemNames, TopList, pack_list, unpack_list
+from afterclick.places import ListedItem
 
 TOP = TopList("v1", "fold_in", 5, 6, [ListedItem("mug", 0.5, "because_you_interacted")])
 

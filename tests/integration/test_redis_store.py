@@ -8,7 +8,8 @@ from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import CONFLICT, FENCED, WRITTEN, Fence, ListUpdate, RedisStore, StoredHistory
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import RECORD
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
+from afterclick.places import ListedItem
 from afterclick.setting_sections import RedisSettings
 from afterclick.settings import Settings
 

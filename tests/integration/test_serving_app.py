@@ -16,7 +16,9 @@ from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.consent_rules import Claim
+from afterclick.list_records import ItemNames, TopList, pack_list
 from afterclick.models import save_model
+from afterclick.places import ListedItem
 from afterclick.popular_list import popular_list
 from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
@@ -78,7 +80,15 @@ def test_the_person_view_says_what_is_behind_each_place(live: Settings) -> None:
     assert "<td>because_you_interacted</td><td>item-3</td><td>100 %</td>" in page
 
 
-@pytest.mark.parametrize("stored", [b"something else", b"L1" + bytes(40)], ids=["foreign", "damaged"])
+UNNAMED = pack_list(
+    TopList("v1", "fold_in", 1, 2, [ListedItem("item-9", 0.5, "again")]), ItemNames(["other"] * 1_000 + ["item-9"])
+)
+"""Whole, but its item has a number that no item of the version has: that shows when it is looked at."""
+
+
+@pytest.mark.parametrize(
+    "stored", [b"something else", b"L1" + bytes(40), UNNAMED], ids=["foreign", "damaged", "unnamed"]
+)
 def test_a_list_that_cannot_be_read_counts_as_none_and_the_past_is_still_known(live: Settings, stored: bytes) -> None:
     warmed(live)
     client = redis_store.connect(live.redis).client

@@ -22,11 +22,12 @@ from afterclick.connectors.version_pointer import VersionPointer, Versions
 from afterclick.consent_rules import Claim
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError, VersionMovedError
 from afterclick.fold_in import solve_user_factor
-from afterclick.list_records import LEVELS, TopList
+from afterclick.list_records import TopList
 from afterclick.list_updates import update_here
 from afterclick.local import services
 from afterclick.local.processes import free_port
 from afterclick.models import Model, save_model
+from afterclick.places import LEVELS
 from afterclick.pseudonyms import RawId
 from afterclick.recommendations import update_lists
 from afterclick.served_model import model_folder, read_recommender

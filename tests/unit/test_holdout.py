@@ -8,7 +8,8 @@ import pyarrow as pa
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.histories import RECORD
 from afterclick.holdout import Visit, as_histories, judge_lists, last_visits, visits_since
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
+from afterclick.places import ListedItem
 
 
 def table(*rows: tuple[str, str, int]) -> pa.Table:

@@ -2,8 +2,9 @@
 
 import random
 
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
 from afterclick.models import item_keys
+from afterclick.places import ListedItem
 from afterclick.recommender import Explained
 from afterclick.serving.answers import Carrier, build_answer, with_explanations
 from afterclick.serving.catalogue import build_catalogue

@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from afterclick.blend import CONTEXTS, SOURCES, Blend
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import IncompatibleModelError, ModelError
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.list_records import REASONS, ListedItem, TopList
+from afterclick.list_records import REASONS, TopList
 from afterclick.mixtures import Mixture
 from afterclick.models import item_keys, load_model, save_model
+from afterclick.places import ListedItem
 from afterclick.recommendations import Reason, put_in_front
 from afterclick.recommender import Recommender
 from afterclick.settings import Settings
@@ -111,7 +113,7 @@ def test_lists_are_each_person_s_own_whoever_is_in_the_batch(recommender: Recomm
     assert [recommender.lists([person], 5)[0] for person in people] == together
 
 
-def reasons(items: list[ListedItem]) -> dict[str, str]:
+def reasons(items: Sequence[ListedItem]) -> dict[str, str]:
     return {item.item_id: item.reason for item in items}
 
 
@@ -242,7 +244,7 @@ def test_two_lists_made_at_once_are_those_made_one_by_one(recommender: Recommend
 
     both, here, later = lists(first, second), lists(first, first), lists(second, second)
 
-    assert len({item.reason for top in both for item in top.items + (top.later or [])}) > 2
+    assert len({item.reason for top in both for item in [*top.items, *(top.later or [])]}) > 2
     for top, only_here, only_later in zip(both, here, later, strict=True):
         assert top.later is not None
         for found, alone in ((top.items, only_here.items), (top.later, only_later.items)):

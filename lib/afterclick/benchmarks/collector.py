@@ -1,9 +1,11 @@
 """Acknowledged events a second of one collector process, single and in batches, against a raw kafka-python producer.
 
-The baseline sends the same messages as they came, with the collector's own delivery guarantees, in one process.
+The baseline sends the same messages as they came, with the collector's own delivery guarantees, in one process: all at
+once, and for single posts also so that each waits for its report, as many at a time as the collector has connections.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,12 +42,18 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
         raw = RawProducer(settings)
         batched = compare(lambda: all_acked(settings, batches), lambda: raw.send(messages), runs=runs)
         announce(f"{len(singles):,} events one by one")
-        single = compare(lambda: all_acked(settings, singles), lambda: raw.send(messages[: len(singles)]), runs=runs)
+        some = messages[: len(singles)]
+        single = compare(lambda: all_acked(settings, singles), lambda: raw.send(some), runs=runs)
+        waiting = compare(lambda: all_acked(settings, singles), lambda: raw.send_waiting(some), runs=runs)
         calm = http_load.send(
             settings.collector.base_url, singles[: len(singles) // 2], connections=CONNECTIONS, rate=CALM_RATE
         )
         raw.close()
-    rates = {"batch": _rates(batched, events), "single": _rates(single, len(singles))}
+    rates = {
+        "batch": _rates(batched, events),
+        "single": _rates(single, len(singles)),
+        "single_each_awaited": _rates(waiting, len(singles)),
+    }
     return {
         "measured": rates["batch"]["events_per_second"],
         "baseline": rates["batch"]["baseline_events_per_second"],
@@ -111,6 +119,15 @@ class RawProducer:
         self._producer.flush()
         for report in reports:
             report.get(timeout=0)
+
+    def send_waiting(self, messages: list[bytes]) -> None:
+        """Send by as many threads as there are connections, each of which waits for a report before the next message."""
+
+        def send(message: bytes) -> None:
+            self._producer.send(self._topic, value=message, key=message[-16:]).get(timeout=30)
+
+        with ThreadPoolExecutor(CONNECTIONS) as threads:
+            list(threads.map(send, messages))
 
     def close(self) -> None:
         """End."""

@@ -10,8 +10,9 @@ from afterclick.connectors.redis_store import Fence, ListUpdate, StoredHistory
 from afterclick.connectors.subject_store import open_subject_store
 from afterclick.consent_rules import Claim
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
-from afterclick.list_records import REASONS, ListedItem, TopList
+from afterclick.list_records import REASONS, TopList
 from afterclick.models import Model, save_model
+from afterclick.places import ListedItem
 from afterclick.pseudonyms import RawId
 from afterclick.served_model import model_folder
 from afterclick.settings import Settings

@@ -15,6 +15,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from afterclick.answered_first import Answered, AnsweredFirst
 from afterclick.background_tasks import in_background
 from afterclick.collector.browser_files import add_browser_files
 from afterclick.collector.event_names import CALLS
@@ -59,6 +60,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         keys.close()
 
     app = FastAPI(title="Afterclick collector", lifespan=lifespan, docs_url="/docs", redoc_url=None)
+    _add_ingest(app, Ingest(Parts(settings, sink, keys, people, clock, metrics, inspector)), rules)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=rules.allowed_origins,
@@ -66,7 +68,6 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
         allow_headers=("*",),  # clients add their own when they send again
         max_age=3600,
     )
-    _add_ingest(app, Ingest(Parts(settings, sink, keys, people, clock, metrics, inspector)), rules)
     add_browser_files(app, rules, keys, clock)
     add_subject_routes(app, settings, keys, clock)
     if inspector:
@@ -91,14 +92,24 @@ def _add_ingest(app: FastAPI, ingest: Ingest, rules: CollectorSettings) -> None:
 
     @app.post("/v1/{call}", summary="One Segment message, or a batch of them", **_described("Batch"))
     async def post(request: Request, call: Annotated[str, Path(examples=["track"])]) -> Response:
-        if call in _BATCHES:
-            return await ingest.take(request, open_segment_batch, limit=rules.max_batch_bytes)
-        if call == _CLIENT_METRICS:  # the browser client's own statistics, which we do not keep
-            return JSONResponse({"success": True})
-        call = _SHORT.get(call, call)
-        if call not in CALLS:
-            return refuse(404, f"there is no /v1/{call[:40]}; calls are batch, {', '.join(sorted(CALLS))}")
-        return await ingest.take(request, open_segment_message, call=call, limit=rules.max_event_bytes)
+        return await _take_call(ingest, request, call, rules)
+
+    async def post_first(request: Request) -> Response:
+        return await _take_call(ingest, request, request.path_params["call"], rules)
+
+    first = {"/v1/cloudevents": Answered(cloud_events), "/v1/": Answered(post_first, "call")}
+    app.add_middleware(AnsweredFirst, "POST", first)
+
+
+async def _take_call(ingest: Ingest, request: Request, call: str, rules: CollectorSettings) -> Response:
+    if call in _BATCHES:
+        return await ingest.take(request, open_segment_batch, limit=rules.max_batch_bytes)
+    if call == _CLIENT_METRICS:  # the browser client's own statistics, which we do not keep
+        return JSONResponse({"success": True})
+    call = _SHORT.get(call, call)
+    if call not in CALLS:
+        return refuse(404, f"there is no /v1/{call[:40]}; calls are batch, {', '.join(sorted(CALLS))}")
+    return await ingest.take(request, open_segment_message, call=call, limit=rules.max_event_bytes)
 
 
 def _add_operations(app: FastAPI, sink: EventSink, metrics: Metrics) -> None:

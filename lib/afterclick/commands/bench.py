@@ -34,6 +34,7 @@ def bench(
     """
     from afterclick.benchmarks import suite
     from afterclick.commands.progress import announcer
+    from afterclick.local.java import compile_quickly
     from afterclick.local.processes import end_in_order_when_terminated
 
     if name == "list":
@@ -48,6 +49,8 @@ def bench(
         raise typer.BadParameter(told, param_hint="--into")
     options = suite.Options(quick, rate, minutes * 60 if name == SOAK else seconds)
     end_in_order_when_terminated()
+    if quick:
+        compile_quickly()
     announce = announcer()
     figures = suite.measure_all(options, announce) if name == ALL else suite.measure(name, options, announce)
     if into:

@@ -10,7 +10,8 @@ import msgspec
 from starlette.responses import Response
 
 from afterclick.exploration import explore
-from afterclick.list_records import ListedItem, TopList
+from afterclick.list_records import TopList
+from afterclick.places import ListedItem
 from afterclick.recommender import Explained
 from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue
 from afterclick.serving.choosing import Chosen, Hidden, Rules, choose

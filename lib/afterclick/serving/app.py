@@ -1,10 +1,9 @@
 """The recommendation API's HTTP side. Unknown person, cold person, Redis down: 200 with a list and its source."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -20,7 +19,7 @@ from afterclick.request_ids import RequestIds
 from afterclick.serving.answers import as_response
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.list_reader import ListReader
-from afterclick.serving.list_routes import add_list_route, read_id, read_query
+from afterclick.serving.list_routes import ListRoutes, read_id, read_query
 from afterclick.serving.metrics import Metrics
 from afterclick.serving.model_age import ModelAge
 from afterclick.serving.session_lists import add_session_lists
@@ -62,8 +61,9 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     async def no_model(_: object, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 503, headers={"Retry-After": "5"})
 
-    _add_lists(app, maker, needs_key)
-    add_session_lists(app, maker, dependencies=needs_key, responses=_ANSWERS)
+    routes = ListRoutes(app, needs_key, _ANSWERS)
+    _add_lists(routes, maker)
+    add_session_lists(app, routes, maker, dependencies=needs_key, responses=_ANSWERS)
     _add_operations(app, reader, metrics)
     add_status(app, settings, reader, lambda: generate_latest(metrics.registry).decode(), needs_key)
     app.add_middleware(RequestIds)
@@ -82,7 +82,7 @@ def _key_dependencies(settings: Settings, keys: KeyRing, clock: Callable[[], dat
     return [Depends(require_key(keys, Scope.READ, clock))]
 
 
-def _add_lists(app: FastAPI, maker: ListMaker, needs_key: Sequence[Any]) -> None:
+def _add_lists(routes: ListRoutes, maker: ListMaker) -> None:
     async def recommendations(request: Request) -> Response:
         user_id, query = read_id(request, "user_id"), read_query(PersonQuery, request)
         person, exclude, pin = RawId(query.kind, user_id), named(query.exclude), named(query.pin)
@@ -92,9 +92,8 @@ def _add_lists(app: FastAPI, maker: ListMaker, needs_key: Sequence[Any]) -> None
         query = read_query(PopularQuery, request)
         return as_response(maker.make(None, query, exclude=named(query.exclude), pin=named(query.pin)))
 
-    add = partial(add_list_route, app, dependencies=needs_key, responses=_ANSWERS)
-    add("/v1/recommendations/{user_id}", recommendations, PersonQuery, summary="One person's list")
-    add("/v1/popular", popular_items, PopularQuery, summary="The list for everybody")
+    routes.add("/v1/recommendations/{user_id}", recommendations, PersonQuery, summary="One person's list")
+    routes.add("/v1/popular", popular_items, PopularQuery, summary="The list for everybody")
 
 
 def _add_operations(app: FastAPI, reader: ListReader, metrics: Metrics) -> None:

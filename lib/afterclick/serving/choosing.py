@@ -5,8 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import NamedTuple
 
-from afterclick.list_records import ListedItem
 from afterclick.models import item_keys
+from afterclick.places import ListedItem
 
 _MOST_OVER = 1_000
 """Items beyond a category's cap that are passed over before the cap is given up: bounds the time of one answer."""
@@ -110,6 +110,7 @@ def _choose_capped(
 
 def _allowed(candidates: Iterable[ListedItem], hidden: Hidden, have: set[str]) -> Iterator[ListedItem]:
     for item in candidates:
-        if item.item_id not in have and hidden.leaves(item.item_id):
-            have.add(item.item_id)
+        item_id = item.item_id
+        if item_id not in have and hidden.leaves(item_id):
+            have.add(item_id)
             yield item

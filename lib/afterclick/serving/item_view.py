@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from afterclick.connectors.activity_store import Counts
-from afterclick.list_records import ListedItem
 from afterclick.models import item_keys
+from afterclick.places import ListedItem
 from afterclick.recommender import Recommender
 from afterclick.serving.list_reader import ListReader
 

@@ -5,9 +5,11 @@ import time
 import uuid
 from collections.abc import Callable, Collection
 from datetime import datetime
+from functools import partial
 
 from afterclick.attribution import Attribution, attribution_key, sign
 from afterclick.buckets import bucket_of
+from afterclick.errors import StoreUnavailableError
 from afterclick.histories import History
 from afterclick.list_records import TopList
 from afterclick.pseudonyms import RawId
@@ -63,7 +65,12 @@ class ListMaker:
         read = await self.reader.read_person(asked, now_ms=now_ms, with_history=with_history)
         if read.is_store_away:
             self._metrics.errors.inc()
-        answer = self.make(read.top, wishes, exclude=exclude, pin=pin, read=read, unit=f"{asked.kind}:{asked.text}")
+        make = partial(self.make, exclude=exclude, pin=pin, read=read, unit=f"{asked.kind}:{asked.text}")
+        try:
+            answer = make(read.top, wishes)
+        except StoreUnavailableError as error:
+            self.reader.tell_unreadable(read.top.model_version if read.top else "", error)
+            answer = make(None, wishes)
         if wishes.explain and read.history:
             answer = self.explained(answer, read.history.records, now_ms=now_ms)
         self._metrics.seconds.observe(time.perf_counter() - begun)

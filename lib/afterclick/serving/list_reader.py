@@ -154,14 +154,18 @@ class ListReader:
         return [top for top in lists if top]
 
     def _unpacked(self, version: str, value: bytes | None, now_ms: int | None = None) -> TopList | None:
-        """Return a stored list; none where it cannot be read, so that the popular one is shown until it is made anew."""
+        """Return a stored list; none where it cannot be read. With `now_ms` that may show only while it is looked at."""
         try:
             return unpack_list(value, version, self._names.get(version, NO_NAMES), now_ms) if value else None
         except StoreUnavailableError as error:
-            if self._unreadable != version:
-                logger.warning("lists of version %s cannot be read: %s", version, error)
-            self._unreadable = version
+            self.tell_unreadable(version, error)
             return None
+
+    def tell_unreadable(self, version: str, error: StoreUnavailableError) -> None:
+        """Log, once a version, that a list could not be read: its person gets the popular one until it is made anew."""
+        if self._unreadable != version:
+            logger.warning("lists of version %s cannot be read: %s", version, error)
+        self._unreadable = version
 
     async def _remember_popular(self, version: str) -> None:
         """Have the popular list of exactly this version, and of the one before: an answer must not mix two; and its item ids.

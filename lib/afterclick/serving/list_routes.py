@@ -1,14 +1,16 @@
 """Routes that answer a GET with a list: what each may be asked is told once, and read without FastAPI's search for it."""
 
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import Annotated, Any, TypeVar
+from urllib.parse import parse_qsl
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import Response
-from fastapi.routing import APIRoute
+from fastapi.params import Depends
 from pydantic import Field, TypeAdapter, ValidationError
 
+from afterclick.answered_first import Answered, AnsweredFirst, Endpoint
+from afterclick.errors import AfterclickError
 from afterclick.serving.answers import Recommendations
 from afterclick.serving.wishes import Wishes
 
@@ -20,44 +22,40 @@ _IDS = {
 """What a path may hold."""
 
 
-class DirectRoute(APIRoute):
-    """A route whose endpoint needs nothing but the request, and is called with it.
+class ListRoutes:
+    """The routes that answer a GET with `Recommendations`, told to FastAPI, and answered before it looks for them.
 
-    FastAPI looks at each request for the parameters, headers and cookies that an endpoint may want: for a list that
-    takes longer than to ask Redis. Where the route has dependencies it still does.
-
-    References
+    Parameters
     ----------
-    FastAPI's documentation, "Custom Request and APIRoute class".
+    dependencies
+        Of each route.
     """
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return what answers a request."""
-        return super().get_route_handler() if self.dependencies else self.endpoint
+    def __init__(
+        self, app: FastAPI, dependencies: Sequence[Depends], responses: dict[int | str, dict[str, Any]]
+    ) -> None:
+        self._app = app
+        self._dependencies = dependencies
+        self._responses = responses
+        self._answered: dict[str, Answered] = {}
+        checks = [found.dependency for found in dependencies if found.dependency]
+        refusals = HTTPException, RequestValidationError, AfterclickError
+        app.add_middleware(AnsweredFirst, "GET", self._answered, checks, refusals)
 
-
-def add_list_route(
-    app: FastAPI,
-    path: str,
-    endpoint: Callable[[Request], Awaitable[Response]],
-    asked: type[Wishes],
-    *,
-    summary: str,
-    dependencies: Sequence[Any],
-    responses: dict[int | str, dict[str, Any]],
-) -> None:
-    """Add a route that answers with `Recommendations`; `asked` is what its address may ask, read by `read_query`."""
-    app.router.add_api_route(
-        path,
-        endpoint,
-        methods=["GET"],
-        summary=summary,
-        response_model=Recommendations,
-        dependencies=dependencies,
-        responses=responses,
-        openapi_extra=_described(asked, [name for name in _IDS if f"{{{name}}}" in path]),
-        route_class_override=DirectRoute,
-    )
+    def add(self, path: str, endpoint: Endpoint, asked: type[Wishes], *, summary: str) -> None:
+        """Add one; `asked` is what its address may ask, read by `read_query`. Its path may end with an id."""
+        names = [name for name in _IDS if path.endswith(f"/{{{name}}}")]
+        self._app.router.add_api_route(
+            path,
+            endpoint,
+            methods=["GET"],
+            summary=summary,
+            response_model=Recommendations,
+            dependencies=self._dependencies,
+            responses=self._responses,
+            openapi_extra=_described(asked, names),
+        )
+        self._answered[path.partition("{")[0]] = Answered(endpoint, names[0] if names else None)
 
 
 def read_id(request: Request, name: str) -> str:
@@ -71,7 +69,8 @@ def read_id(request: Request, name: str) -> str:
 def read_query(asked: type[_Asked], request: Request) -> _Asked:
     """Return what a request's address asks; errors likewise."""
     try:
-        return asked.model_validate(dict(request.query_params))
+        sent = request.scope["query_string"].decode("latin-1")
+        return asked.model_validate(dict(parse_qsl(sent, keep_blank_values=True)))
     except ValidationError as error:
         raise _refused(error, "query") from error
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from functools import partial
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,13 +12,18 @@ from afterclick.pseudonyms import RawId
 from afterclick.recommender import session_records
 from afterclick.serving.answers import Recommendations, as_response
 from afterclick.serving.list_maker import ListMaker
-from afterclick.serving.list_routes import add_list_route, read_id, read_query
+from afterclick.serving.list_routes import ListRoutes, read_id, read_query
 from afterclick.serving.seen_memory import PersonRead
 from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, named
 
 
 def add_session_lists(
-    app: FastAPI, maker: ListMaker, *, dependencies: Sequence[Any], responses: dict[int | str, dict[str, Any]]
+    app: FastAPI,
+    routes: ListRoutes,
+    maker: ListMaker,
+    *,
+    dependencies: Sequence[Any],
+    responses: dict[int | str, dict[str, Any]],
 ) -> None:
     """Add the endpoints."""
 
@@ -59,5 +63,4 @@ def add_session_lists(
         exclude = (item_id, *named(query.exclude))
         return as_response(maker.make(top, query, exclude=exclude, pin=named(query.pin)))
 
-    add = partial(add_list_route, app, dependencies=dependencies, responses=responses)
-    add("/v1/similar/{item_id}", similar, PopularQuery, summary="Items like one")
+    routes.add("/v1/similar/{item_id}", similar, PopularQuery, summary="Items like one")
