@@ -23,8 +23,8 @@ from afterclick.local import complete_journey
 from afterclick.local.demo import demo_session, prepare
 from afterclick.settings import Settings
 
-_LIST_BYTES = 7_800
-"""Of both lists of 50 of a person in a visit, measured (docs/decisions/0039-visits.md)."""
+_LIST_BYTES = 274
+"""Of both lists of 50 of a person in a visit (docs/decisions/0050-compact-lists.md)."""
 _PIPELINE = 500
 _QUICK_HOUSEHOLDS = 100
 
