@@ -2,11 +2,14 @@
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import MISSING, dataclass, field, make_dataclass, replace
 from datetime import UTC, datetime
 from itertools import chain
+from typing import Any
 
 import msgspec
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema
 from starlette.responses import Response
 
 from afterclick.exploration import explore
@@ -17,8 +20,20 @@ from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue
 from afterclick.serving.choosing import Chosen, Hidden, Rules, choose
 
 
-@dataclass(slots=True)
-class Carrier:
+class _Part(msgspec.Struct):
+    """A part of an answer: made and encoded in a third of a dataclass's time, and described to FastAPI as one."""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Return the schema of a dataclass with the same fields."""
+        columns = [
+            (told.name, told.type, field(default=MISSING if told.required else told.default))
+            for told in msgspec.structs.fields(cls)
+        ]
+        return handler.generate_schema(make_dataclass(cls.__name__, columns, namespace={"__doc__": cls.__doc__}))
+
+
+class Carrier(_Part):
     """A past item and its exact share of a fold-in score."""
 
     item_id: str
@@ -26,8 +41,7 @@ class Carrier:
     """Those of all past items sum to 1; some may be negative."""
 
 
-@dataclass(slots=True)
-class RankedItem:
+class RankedItem(_Part):
     """One place of the list."""
 
     rank: int
@@ -141,7 +155,7 @@ def with_explanations(answer: Recommendations, explained: Mapping[str, Explained
 
 def _explained(item: RankedItem, found: Explained) -> RankedItem:
     carried_by = [Carrier(past, share) for past, share in found.carried_by]
-    return replace(item, because=found.because, share=found.share, carried_by=carried_by)
+    return msgspec.structs.replace(item, because=found.because, share=found.share, carried_by=carried_by)
 
 
 def as_response(answer: Recommendations | dict[str, Recommendations]) -> Response:
