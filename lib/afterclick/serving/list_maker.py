@@ -123,7 +123,7 @@ class ListMaker:
         if self._log and is_logged:
             answer.list_id, answer.attribution = list_id, sign(Attribution(list_id, now_ms), self._key)
             self._log.add(answer, now_ms)
-        self._metrics.lists.labels(answer.source).inc()
+        self._metrics.lists_of(answer.source).inc()
         return answer
 
     def explained(self, answer: Recommendations, records: History, *, now_ms: int = 0) -> Recommendations:
