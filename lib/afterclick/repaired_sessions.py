@@ -16,6 +16,7 @@ from afterclick.schemas_sessions import SESSION
 from afterclick.session_repair import REPAIRING, Known, recut
 from afterclick.session_shards import Cutting, closed_frame
 from afterclick.sessions import select_arriving
+from afterclick.shard_keys import shard_key
 from afterclick.vocabulary import Purpose
 
 SAME, ADDED, CHANGED, REMOVED = "same", "added", "changed", "removed"
@@ -92,7 +93,7 @@ def cut_anew(events: DataFrame, cutting: Cutting, known: Known, shards: int) -> 
         table = pa.Table.from_pandas(frame[REPAIRING.names], schema=REPAIRING, preserve_index=False)
         return closed_frame(recut(table, cutting, known))[SESSION.names]
 
-    shard = F.pmod(F.xxhash64("person"), F.lit(shards)).alias("shard")
+    shard = shard_key(events.sparkSession, "person", shards).alias("shard")
     arriving = select_arriving(events, shard, F.col("person"), F.col("is_late"))
     return arriving.groupBy("shard").applyInPandas(recut_group, SESSION)
 

@@ -22,6 +22,7 @@ from afterclick.schemas_sessions import SESSION_CHANGE, SHARD_STATE
 from afterclick.session_shards import ARRIVING, Cutting, Shard, ShardChange, advance_shard, closed_frame
 from afterclick.setting_sections import LoadSettings
 from afterclick.settings import Settings
+from afterclick.shard_keys import EVEN, shard_key
 from afterclick.trigger_file import running_rules
 from afterclick.triggers import TriggerShard, advance_triggers
 from afterclick.vocabulary import Purpose
@@ -53,9 +54,10 @@ def read_operator(settings: Settings) -> Operator:
 
 
 def state_layout() -> str:
-    """Return a digest of the tables in the operator's state: a checkpoint of another one cannot be read."""
+    """Return a digest of the operator's state, its tables and keys: a checkpoint of another one cannot be read."""
     tables = [getattr(shard, name) for shard in (Shard.empty(), TriggerShard.empty()) for name in vars(shard)]
-    return hashlib.sha256("\n\n".join(str(table.schema) for table in tables).encode()).hexdigest()[:12]
+    told = [f"keys of shards by {EVEN}", *[str(table.schema) for table in tables]]
+    return hashlib.sha256("\n\n".join(told).encode()).hexdigest()[:12]
 
 
 def sessionize(events: DataFrame, operator: Operator) -> DataFrame:
@@ -75,7 +77,7 @@ def sessionize(events: DataFrame, operator: Operator) -> DataFrame:
     """
     delay = operator.watermark_minutes
     clock = F.lit(None).cast("timestamp").alias("_clock", metadata={_WATERMARK_DELAY_KEY: delay * 60_000})
-    shard = F.pmod(F.xxhash64("subject_id"), F.lit(operator.shards)).cast("int").alias("shard")
+    shard = shard_key(events.sparkSession, "subject_id", operator.shards).alias("shard")
     arriving = select_arriving(events.withWatermark("event_at", f"{delay} minutes"), shard, clock)
 
     def update(_: Any, chunks: Iterator[pd.DataFrame], state: GroupState) -> Iterator[pd.DataFrame]:

@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from afterclick.load_shedding import bound_hot_subjects, sample_lagging, split_lanes
 from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
 from afterclick.setting_sections import LoadSettings
+from afterclick.shard_keys import shard_key
 
 LOAD = LoadSettings(hot_subject_events=2_000)
 KINDS = np.array(["view", "page", "cart", "purchase"])
@@ -105,11 +106,11 @@ def test_a_priority_type_can_not_be_declared_low(kind: str) -> None:
         LoadSettings(low_value_types=("view", kind))
 
 
-def test_keys_spread_over_shards_and_partitions(spark: SparkSession) -> None:
+def test_people_spread_over_shards(spark: SparkSession) -> None:
     """The shard is a hash of the whole pseudonym, so neighbours do not meet: at most a tenth above an even share."""
     people = spark.range(20_000).select(F.md5(F.col("id").cast("string")).alias("subject_id"))
     for shards in (2, 8, 64):
-        shard = F.pmod(F.xxhash64("subject_id"), F.lit(shards))
+        shard = shard_key(spark, "subject_id", shards)
         counts = [row["count"] for row in people.groupBy(shard).count().collect()]
         assert len(counts) == shards
         assert max(counts) < 20_000 / shards * (1.1 if shards < 64 else 1.3)
