@@ -58,7 +58,7 @@ class AnsweredFirst:
         path: str = scope["path"]
         begin, slash, last = path.rpartition("/")
         found = self._answered.get(path) or self._answered.get(begin + slash)
-        if found is None:
+        if found is None or (found.name and not last):
             return None
         parameters: dict[str, Any] = {found.name: last} if found.name else {}
         request = Request({**scope, "path_params": parameters}, receive)

@@ -86,6 +86,19 @@ UNNAMED = pack_list(
 """Whole, but its item has a number that no item of the version has: that shows when it is looked at."""
 
 
+def test_the_person_view_says_what_is_wrong_with_a_list_that_cannot_be_read(live: Settings) -> None:
+    warmed(live)
+    client = redis_store.connect(live.redis).client
+    (key,) = client.keys(f"{live.redis.prefix}r:v1:*")
+    client.set(key, UNNAMED)
+
+    with TestClient(create_app(live), base_url="http://127.0.0.1", client=("127.0.0.1", 5)) as opened:
+        answer = opened.get("/status/person", params={"user_id": "ada"})
+
+    assert answer.status_code == 200
+    assert "rebuild-cache" in answer.text
+
+
 @pytest.mark.parametrize(
     "stored", [b"something else", b"L1" + bytes(40), UNNAMED], ids=["foreign", "damaged", "unnamed"]
 )

@@ -47,7 +47,9 @@ def test_a_known_path_is_answered_by_its_endpoint_with_its_name_and_query(path: 
     assert client().get(path).text == answer
 
 
-@pytest.mark.parametrize(("method", "path", "status"), [("GET", "/of/a/b", 404), ("POST", "/of/one", 405)])
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/of/a/b", 404), ("GET", "/of/", 404), ("POST", "/of/one", 405)]
+)
 def test_other_paths_and_methods_are_answered_by_fastapi(method: str, path: str, status: int) -> None:
     assert client().request(method, path).status_code == status
 

@@ -6,9 +6,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterclick.bit_columns import (
+    end_of_bits,
+    end_of_rising,
     pack_bits,
     pack_numbers,
     pack_rising,
+    read_bits,
+    read_rising,
     unpack_bits,
     unpack_numbers,
     unpack_rising,
@@ -50,6 +54,22 @@ def test_rising_numbers_are_unpacked_as_packed(numbers: list[int], room: int, be
     found, end = unpack_rising(value, len(before), len(numbers), below)
 
     assert (found.tolist(), end) == (numbers, len(value))
+
+
+@given(st.lists(st.integers(0, 2**40), max_size=70), st.binary(max_size=3), st.integers(0, 70), st.integers(0, 70))
+def test_some_places_are_read_as_all_are_unpacked(numbers: list[int], before: bytes, one: int, other: int) -> None:
+    values = np.array(sorted(numbers), np.int64)
+    some = range(*(min(place, len(values)) for place in sorted((one, other))))
+    width, below = width_of(values), int(values.max(initial=0)) + 1
+    bits, rising = before + pack_bits(values, width), before + pack_rising(values, below)
+
+    unpacked, ends = unpack_bits(bits, len(before), len(values), width)
+    risen, ends_rising = unpack_rising(rising, len(before), len(values), below)
+
+    assert read_bits(bits, len(before), width, some) == unpacked[some.start : some.stop].tolist()
+    assert read_rising(rising, len(before), len(values), below, some) == risen[some.start : some.stop].tolist()
+    assert end_of_bits(len(before), len(values), width) == ends
+    assert end_of_rising(len(before), len(values), below) == ends_rising
 
 
 def test_fifty_rising_numbers_below_ten_thousand_take_ten_bits_each() -> None:

@@ -63,7 +63,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
 
     routes = ListRoutes(app, needs_key, _ANSWERS)
     _add_lists(routes, maker)
-    add_session_lists(app, routes, maker, dependencies=needs_key, responses=_ANSWERS)
+    add_session_lists(app, routes, maker)
     _add_operations(app, reader, metrics)
     add_status(app, settings, reader, lambda: generate_latest(metrics.registry).decode(), needs_key)
     app.add_middleware(RequestIds)

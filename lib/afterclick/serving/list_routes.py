@@ -27,16 +27,16 @@ class ListRoutes:
 
     Parameters
     ----------
-    dependencies
-        Of each route.
+    dependencies, responses
+        Of each route; of the ones beside them too.
     """
 
     def __init__(
         self, app: FastAPI, dependencies: Sequence[Depends], responses: dict[int | str, dict[str, Any]]
     ) -> None:
         self._app = app
-        self._dependencies = dependencies
-        self._responses = responses
+        self.dependencies = dependencies
+        self.responses = responses
         self._answered: dict[str, Answered] = {}
         checks = [found.dependency for found in dependencies if found.dependency]
         refusals = HTTPException, RequestValidationError, AfterclickError
@@ -51,8 +51,8 @@ class ListRoutes:
             methods=["GET"],
             summary=summary,
             response_model=Recommendations,
-            dependencies=self._dependencies,
-            responses=self._responses,
+            dependencies=self.dependencies,
+            responses=self.responses,
             openapi_extra=_described(asked, names),
         )
         self._answered[path.partition("{")[0]] = Answered(endpoint, names[0] if names else None)

@@ -1,7 +1,6 @@
 """Lists that are computed when asked for: anonymous sessions and similar items; a batch of people. Nothing is stored."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,22 +16,15 @@ from afterclick.serving.seen_memory import PersonRead
 from afterclick.serving.wishes import BatchRequest, PopularQuery, SessionRequest, named
 
 
-def add_session_lists(
-    app: FastAPI,
-    routes: ListRoutes,
-    maker: ListMaker,
-    *,
-    dependencies: Sequence[Any],
-    responses: dict[int | str, dict[str, Any]],
-) -> None:
+def add_session_lists(app: FastAPI, routes: ListRoutes, maker: ListMaker) -> None:
     """Add the endpoints."""
 
     @app.post(
         "/v1/recommendations",
         summary="An anonymous session's list",
         response_model=Recommendations,
-        dependencies=dependencies,
-        responses=responses,
+        dependencies=routes.dependencies,
+        responses=routes.responses,
     )
     async def session(request: SessionRequest) -> Response:
         recommender = maker.reader.models.recommender
@@ -45,8 +37,8 @@ def add_session_lists(
         "/v1/recommendations/batch",
         summary="Several people's lists",
         response_model=dict[str, Recommendations],
-        dependencies=dependencies,
-        responses=responses,
+        dependencies=routes.dependencies,
+        responses=routes.responses,
     )
     async def batch(request: BatchRequest) -> Response:
         def one(user: str) -> Any:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from importlib.resources import files
 from typing import Annotated, Any, Literal
 
+import msgspec
 from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
@@ -109,7 +110,10 @@ async def _person(reader: ListReader, user_id: str, kind: Kind) -> dict[str, Any
     read = await reader.read_person(identifier, now_ms=now_ms, with_history=True) if user_id else PersonRead()
     if read.is_store_away:
         return {"problem": "Redis or the subject store does not answer", "top": None}
-    top = read.top
+    try:  # all of it is shown: damage in a record shows when its places are looked at
+        top = msgspec.structs.replace(read.top, items=list(read.top.items)) if read.top else None
+    except StoreUnavailableError as error:
+        return {"problem": str(error), "top": None}
     places = {item.item_id: place for place, item in enumerate(popular.items, 1)}
     times = {
         "fresh_as_of": _time(top.fresh_as_of_ms) if top else None,
