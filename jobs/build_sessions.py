@@ -49,7 +49,7 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     bound_to = {"sessions.shards": str(settings.sessions.shards), "layout of the state": state_layout()}
     bind_checkpoint(settings, QUERY, bound_to)
     delta_tables.ensure_tables(spark, settings, TABLE_OF_CHANGE.values())
-    raw = kafka_source.read_event_stream(spark, settings.kafka)
+    raw = kafka_source.read_event_stream(spark, settings.kafka, most=settings.kafka.bulk_max_offsets_per_trigger)
     checked = flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
     allowed = checked.where((F.size("failed_rules") == 0) & has_consent(Purpose.ANALYTICS))
     sampled = sample_lagging(allowed, settings.load)

@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     delta_tables.ensure_tables(spark, settings, WRITTEN)
-    raw = kafka_source.read_event_stream(spark, settings.kafka)
+    raw = kafka_source.read_event_stream(spark, settings.kafka, most=settings.kafka.bulk_max_offsets_per_trigger)
     suite = read_suite(settings.suite_path("events"))
     checked = flag_violations(decode_events(raw), suite)
 

@@ -30,7 +30,7 @@ def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
     delta_tables.ensure_tables(spark, settings, ["shown_lists"])
     kafka = settings.kafka.model_copy(update={"events_topic": settings.serving.shown_topic})
-    shown = decode_shown(kafka_source.read_event_stream(spark, kafka))
+    shown = decode_shown(kafka_source.read_event_stream(spark, kafka, most=kafka.bulk_max_offsets_per_trigger))
 
     write_batch = partial(write_shown, settings=settings)
     trigger_ms = settings.streams.bulk_trigger_seconds * 1000

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def start(spark: SparkSession, settings: Settings) -> StreamingQuery:
     """Start the query in `spark`."""
-    raw = kafka_source.read_event_stream(spark, settings.kafka)
+    raw = kafka_source.read_event_stream(spark, settings.kafka, most=settings.kafka.max_offsets_per_trigger)
     valid = keep_valid(decode_events(raw), read_suite(settings.suite_path("events")))
     interactions = select_interactions(select_events(valid)).coalesce(settings.streams.fast_tasks)
 

@@ -1,6 +1,6 @@
 """The narrow rows of a batch at the driver: what order, repetition and the ledger need of each message, no contents.
 
-About 110 bytes a message while a batch is decided, bounded by ``kafka.max_offsets_per_trigger``.
+About 110 bytes a message while a batch is decided, bounded by ``kafka.bulk_max_offsets_per_trigger``.
 """
 
 from dataclasses import dataclass

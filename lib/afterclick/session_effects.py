@@ -68,7 +68,7 @@ def write_open_sessions(changes: DataFrame, settings: Settings) -> None:
     names = [name for name in OpenSession.__struct_fields__ if name not in {"started_ms", "ended_ms"}]
     times = [F.unix_millis(f"{name}_at").alias(f"{name}_ms") for name in ("started", "ended")]
     chosen = changes.where(F.col("change").isin(OPEN, CLOSED)).select("change", *names, *times)
-    rows: pa.Table = chosen.toArrow()  # bounded by ``kafka.max_offsets_per_trigger`` and the sessions that close
+    rows: pa.Table = chosen.toArrow()  # bounded by ``kafka.bulk_max_offsets_per_trigger`` and the sessions that close
     opened = [row for row in rows.to_pylist() if row.pop("change") == OPEN]
     closed = rows.filter(pa.compute.equal(rows["change"], CLOSED)).select(["subject_id", "session_id"]).to_pylist()
     ttl = round(settings.sessions.gap_minutes * 60) + settings.streams.watermark_minutes * 60

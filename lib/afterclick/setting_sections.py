@@ -24,7 +24,10 @@ class KafkaSettings(Section):
     events_partitions: int = Field(default=4, ge=1)
     """Partitions of the events topic when we create it."""
     max_offsets_per_trigger: int = Field(default=50_000, ge=1)
-    """Upper bound of events in one micro-batch."""
+    """Upper bound of events in one micro-batch of update_recommendations, which begins as soon as there are any."""
+    bulk_max_offsets_per_trigger: int = Field(default=200_000, ge=1)
+    """The same of ingest_events and build_sessions, which begin every `streams.bulk_trigger_seconds`: several times what comes
+    between two triggers, or they never catch up."""
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
     """How clients reach the broker; ``SASL_SSL`` wherever it is not on this machine."""
     sasl_mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] = "SCRAM-SHA-512"

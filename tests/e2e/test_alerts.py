@@ -159,7 +159,7 @@ def defect_and_lag(stack: WatchedStack) -> None:
     """Streams that take fifty messages a batch and miscount them, while more come than they take."""
     with stack.fault("LedgerImbalance", "LagGrows") as fires:
         stack.stop("bulk")
-        stack.start("bulk", ["-c", DEFECT], {"AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": "50"})
+        stack.start("bulk", ["-c", DEFECT], {"AFTERCLICK_KAFKA__BULK_MAX_OFFSETS_PER_TRIGGER": "50"})
         produce(stack.settings, 12_000, spoilt=False)
         more = threading.Thread(
             target=partial(produce, stack.settings, 6_000, spoilt=False, per_second=200), daemon=True

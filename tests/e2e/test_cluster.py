@@ -49,6 +49,7 @@ SMALL = {
     "AFTERCLICK_RECOMMENDATIONS__DRIVER_ROWS": "200",  # larger batches of lists go to executors too
     "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "5",
     "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": "10000",
+    "AFTERCLICK_KAFKA__BULK_MAX_OFFSETS_PER_TRIGGER": "10000",
 }
 """What a machine of two cores needs other than ``conf/cluster.yaml`` says."""
 

@@ -221,7 +221,7 @@ def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(  # noq
 
     def run(*stages: tuple[pd.DataFrame | None, int]) -> None:
         """Run the job over each stage: what to send first, and the offset to get past; then kill it."""
-        split = {"AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": str(draw.randrange(40_000, 90_000))}
+        split = {"AFTERCLICK_KAFKA__BULK_MAX_OFFSETS_PER_TRIGGER": str(draw.randrange(40_000, 90_000))}
         given = installation_variables(settings.state_dir, **variables, **split)
         job = services.start_service("sessions", ["-m", "jobs.build_sessions"], settings, variables=given)
         try:

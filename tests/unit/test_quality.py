@@ -71,6 +71,22 @@ def test_flag_violations_finds_nothing_at_the_boundary(spark: SparkSession, allo
     assert failed_rules(spark, make_message(**allowed)) == [[]]
 
 
+@pytest.mark.parametrize(
+    ("names", "is_unnamed"),
+    [
+        (["mug", "pen"], False), (["mug\n", "a b", "{pen}"[1:]], False), (["mug", None, "pen"], True), (["mug", "\t "], True),
+        (["", "pen"], True), (["mug", "[1, 2]"], True), (["{}", "mug"], True), (["mug", ""], True),
+    ],
+    ids=["plain", "inner_space", "null_between", "blank_last", "empty_first", "list_last", "object_first", "empty_last"],
+)  # fmt: skip
+def test_item_without_a_name_is_found_wherever_it_stands(
+    spark: SparkSession, names: list[str], is_unnamed: bool
+) -> None:
+    message = make_message(items=[{"item_id": name, "quantity": 1, "price": 1.0} for name in names])
+
+    assert failed_rules(spark, message) == [["item_id_missing"] if is_unnamed else []]
+
+
 def test_keep_valid_keeps_exactly_what_flag_violations_finds_nothing_in(spark: SparkSession) -> None:
     messages = [make_message(), b"\xff", None, b"{}", *[make_message(**broken) for broken in BROKEN.values()]]
     decoded = decode_events(kafka_rows(spark, messages))

@@ -127,7 +127,9 @@ def _floor(settings: Settings, pace: Pace) -> dict[str, float]:
         now = time.time()
         delays.extend((at, now - at) for at in (appended / 1000).tolist())
 
-    times = kafka_source.read_event_stream(spark, kafka).selectExpr("unix_millis(timestamp) AS at")
+    times = kafka_source.read_event_stream(spark, kafka, most=kafka.max_offsets_per_trigger).selectExpr(
+        "unix_millis(timestamp) AS at"
+    )
     query = delta_tables.start_stream(times, "freshness_floor", note_delays, settings, trigger_ms=0, pool="fast")
     warm_up, seconds = [_QUICK_FLOOR_SECONDS] * 2 if pace.is_quick else [FLOOR_WARM_UP_SECONDS, FLOOR_SECONDS]
     begun = time.time()

@@ -20,9 +20,7 @@ from afterclick.benchmarks import ingest, open_sessions, rank
 from afterclick.benchmarks.interleaved import median_seconds
 from afterclick.benchmarks.people import VERSION, write_people
 from afterclick.connectors import delta_tables, redis_store
-from afterclick.connectors.recent_events import RecentEvents
 from afterclick.connectors.redis_store import Fence
-from afterclick.event_clock import EventClock
 from afterclick.event_fates import NO_FATES, Batch, ledger_row
 from afterclick.local.demo import demo_session
 from afterclick.recommendations import update_lists
@@ -143,12 +141,12 @@ def _versions(settings: Settings, sizes: Sequence[int], announce: Announce, *, b
 
 def _stored(settings: Settings, sizes: Sequence[int], announce: Announce, *, runs: int) -> dict[str, Any]:
     """Measure a batch of new messages through ingest, with so many events that were received within the last hour."""
-    begins_at, clock, numbers = datetime.now(UTC) - timedelta(hours=1), EventClock(), iter(range(100))
-    recent, seconds, stored = RecentEvents(settings.streams.known_ids), list[float](), 0
+    begins_at, numbers = datetime.now(UTC) - timedelta(hours=1), iter(range(100))
+    write, seconds, stored = ingest.batch_writer(settings), list[float](), 0
 
     def take(spark: SparkSession) -> None:
         number = next(numbers)
-        ingest.take(spark, settings, number, f"growth-{number}", clock=clock, recent=recent)
+        write(ingest.judged(spark, settings, f"growth-{number}"), number)
 
     for number in range(len(sizes) * (runs + 2)):
         ingest.send(settings, f"growth-{number}", number * _INGESTED, _INGESTED, begins_at)

@@ -1,46 +1,62 @@
 """Kafka to Delta with decoding, validation, consent, duplicates and ledger, against a plain copy.
 
-The baseline reads the same messages by ``from_json`` with the same schema and appends them to a Delta table. Both are
-batches over what lies in Kafka, each run with messages of its own: to read one again would be a duplicate.
+The baseline reads the same messages by ``from_json`` with the same schema and appends them to a Delta table, with Spark's own
+settings of the Kafka source. Both are batches over what lies in Kafka, as large as a batch of the job may be, each run with
+messages of its own: to read one again would be a duplicate. Plans are made before, as a stream makes them once.
 """
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import msgspec
-from kafka import KafkaProducer
+from confluent_kafka import Producer
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.benchmarks.interleaved import compare
 from afterclick.connectors import delta_tables
+from afterclick.connectors.kafka_source import FEW_POLLS
 from afterclick.connectors.recent_events import RecentEvents
+from afterclick.errors import LocalStackError
 from afterclick.event_clock import EventClock
 from afterclick.events import decode_events
 from afterclick.faults.load import LoadPlan, good_message, iso
+from afterclick.kafka_security import librdkafka_options
 from afterclick.local.demo import demo_session
 from afterclick.local.kafka import create_topic
 from afterclick.quality import flag_violations, read_suite
 from afterclick.schemas import EVENT_MESSAGE
 from afterclick.settings import Settings
 
+_WARM_UPS = 3
+"""The second batch reads the ids of the window, once in the life of a writer."""
+_SENDING_SECONDS = 120
+_UNBOUNDED = {
+    "acks": "all",
+    "linger.ms": 20,
+    "queue.buffering.max.messages": 0,
+    "queue.buffering.max.kbytes": 2**31 - 1,
+}
+
 
 def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
     """Return events a second of both."""
-    size, runs = (2_000, 1) if quick else (100_000, 3)
-    topics = [f"bench-ingest-{number}" for number in range(runs + 1)]  # `compare` runs once before
-    begins_at, clock = datetime.now(UTC) - timedelta(hours=1), EventClock()
-    recent = RecentEvents(settings.streams.known_ids)
+    size, runs, warm_ups = (2_000, 1, 1) if quick else (settings.kafka.bulk_max_offsets_per_trigger, 5, _WARM_UPS)
+    topics = [f"bench-ingest-{number}" for number in range(warm_ups + runs)]
+    begins_at = datetime.now(UTC) - timedelta(hours=1)
     for number, topic in enumerate(topics):
         announce(f"{topic}: sending {size:,} messages")
         send(settings, topic, number * size, size, begins_at)
     with demo_session(settings) as spark:
-        mine, theirs = iter(enumerate(topics)), iter(enumerate(topics))
+        delta_tables.ensure_tables(spark, settings)
+        write = batch_writer(settings)
+        mine = iter([(judged(spark, settings, topic), number) for number, topic in enumerate(topics)])
+        theirs = iter([(_decoded(spark, settings, topic), number) for number, topic in enumerate(topics)])
+        announce(f"{runs} runs of each")
         compared = compare(
-            lambda: take(spark, settings, *next(mine), clock=clock, recent=recent),
-            lambda: _copy(spark, settings, *next(theirs)),
-            runs=runs,
+            lambda: write(*next(mine)), lambda: _append(settings, *next(theirs)), runs=runs, warm_ups=warm_ups
         )
         stored = delta_tables.read_table(spark, settings, "events").count()
     return {
@@ -55,33 +71,41 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
 def send(settings: Settings, topic: str, first: int, size: int, begins_at: datetime) -> None:
     """Create a topic and fill it with acceptable messages, the `first` of all topics' onwards."""
     create_topic(settings.kafka.bootstrap_servers, topic, settings.kafka.events_partitions)
-    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap_servers, acks="all", linger_ms=20)
+    producer = Producer(librdkafka_options(settings.kafka) | _UNBOUNDED)
     for key, value in _messages(first, size, begins_at):
-        producer.send(topic, value=value, key=key)
-    producer.flush()
-    producer.close()
+        producer.produce(topic, value, key)
+    if left := producer.flush(_SENDING_SECONDS):
+        message = f"{left} of {size} messages did not reach topic {topic}; look at Kafka's log"
+        raise LocalStackError(message)
 
 
-def take(
-    spark: SparkSession, settings: Settings, number: int, topic: str, *, clock: EventClock, recent: RecentEvents
-) -> None:
-    """Ingest a topic as batch `number`."""
+def batch_writer(settings: Settings) -> Callable[[DataFrame, int], None]:
+    """Return what the job does with a batch of checked messages and its number."""
     from jobs import ingest_events  # noqa: PLC0415 - jobs import connectors, we sit above
 
-    delta_tables.ensure_tables(spark, settings, ingest_events.WRITTEN)
-    checked = flag_violations(decode_events(_read(spark, settings, topic)), read_suite(settings.suite_path("events")))
-    ingest_events.write_events(checked, number, settings=settings, clock=clock, recent=recent)
+    recent = RecentEvents(settings.streams.known_ids)
+    return partial(ingest_events.write_events, settings=settings, clock=EventClock(), recent=recent)
 
 
-def _copy(spark: SparkSession, settings: Settings, number: int, topic: str) -> None:
-    text = _read(spark, settings, topic).select(F.from_json(F.col("value").cast("string"), EVENT_MESSAGE).alias("m"))
-    writer = text.select("m.*").write.format("delta").mode("append").option("txnAppId", "plain")
-    writer.option("txnVersion", number).save(f"{settings.storage.tables}/plain")
+def judged(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
+    """Return the checked messages of a topic, as the job reads them."""
+    raw = _read(spark, settings, topic, **FEW_POLLS)
+    return flag_violations(decode_events(raw), read_suite(settings.suite_path("events")))
 
 
-def _read(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
+def _decoded(spark: SparkSession, settings: Settings, topic: str) -> DataFrame:
+    text = F.col("value").cast("string")
+    return _read(spark, settings, topic).select(F.from_json(text, EVENT_MESSAGE).alias("m")).select("m.*")
+
+
+def _append(settings: Settings, rows: DataFrame, number: int) -> None:
+    writer = rows.write.format("delta").mode("append").option("txnAppId", "plain").option("txnVersion", number)
+    writer.save(f"{settings.storage.tables}/plain")
+
+
+def _read(spark: SparkSession, settings: Settings, topic: str, **options: str) -> DataFrame:
     reader = spark.read.format("kafka").option("kafka.bootstrap.servers", settings.kafka.bootstrap_servers)
-    return reader.option("subscribe", topic).option("startingOffsets", "earliest").load()
+    return reader.options(**options).option("subscribe", topic).option("startingOffsets", "earliest").load()
 
 
 def _messages(first: int, size: int, begins_at: datetime) -> Iterator[tuple[bytes, bytes]]:

@@ -6,14 +6,17 @@ from collections.abc import Callable
 from typing import Any
 
 
-def compare(measured: Callable[[], object], baseline: Callable[[], object], *, runs: int = 7) -> dict[str, Any]:
+def compare(
+    measured: Callable[[], object], baseline: Callable[[], object], *, runs: int = 7, warm_ups: int = 1
+) -> dict[str, Any]:
     """Return median seconds of both, the spread of each and how many times faster `measured` is.
 
-    Both run once before, not counted: code is loaded and memory is touched. `ratio` is the median of the ratios of
+    Both run before, `warm_ups` times, not counted: code is loaded and memory is touched. `ratio` is the median of the ratios of
     neighbouring runs; `spread` is (largest - smallest) / median.
     """
-    measured()
-    baseline()
+    for _ in range(warm_ups):
+        measured()
+        baseline()
     pairs = [(_seconds(measured), _seconds(baseline)) for _ in range(runs)]
     ours, theirs = zip(*pairs, strict=True)
     return {

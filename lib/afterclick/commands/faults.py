@@ -64,12 +64,13 @@ def _run(folder: Path, plan: Any) -> dict[str, Any]:
     from afterclick.local.stack import start_stack, stop_stack
     from afterclick.settings import load_settings
 
-    announce = announcer()
+    announce, sixth = announcer(), str(max(10, plan.events // 5))
     ours = {
         "AFTERCLICK_STATE_DIR": str(folder),
         "AFTERCLICK_STREAMS__BULK_TRIGGER_SECONDS": "1",
         # A sixth of the deliveries: before the first late event (a quarter) the watermark has moved, live and in the replay.
-        "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": str(max(10, plan.events // 5)),
+        "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": sixth,
+        "AFTERCLICK_KAFKA__BULK_MAX_OFFSETS_PER_TRIGGER": sixth,
         "AFTERCLICK_QUALITY__SAMPLE_ROWS": "0",
         "AFTERCLICK_COLLECTOR__DELIVERY_TIMEOUT_SECONDS": "5",
     }

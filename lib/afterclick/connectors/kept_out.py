@@ -109,7 +109,7 @@ def withdraw_consent(events: DataFrame, kept_out: KeptOut) -> DataFrame:
     ----------
     events
         With `subject_id`, `consent` and `received_at`; null counts as received too early. Their people go to the driver:
-        bounded by ``kafka.max_offsets_per_trigger``.
+        bounded by ``kafka.bulk_max_offsets_per_trigger``.
     """
     return _without_consent(with_bounds(events, kept_out))
 

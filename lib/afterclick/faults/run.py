@@ -167,6 +167,7 @@ def _programs(settings: Settings, collector_pause: float) -> list[Program]:
     spark = {
         **_SMALL_SPARK,
         "AFTERCLICK_KAFKA__MAX_OFFSETS_PER_TRIGGER": str(settings.kafka.max_offsets_per_trigger),
+        "AFTERCLICK_KAFKA__BULK_MAX_OFFSETS_PER_TRIGGER": str(settings.kafka.bulk_max_offsets_per_trigger),
     }
     streams = ["-m", "jobs.run_streams", "--queries"]
     committed = partial(last_commit, settings)
