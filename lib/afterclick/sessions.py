@@ -94,7 +94,7 @@ def select_arriving(events: DataFrame, *more: Column) -> DataFrame:
         "event_us": F.unix_micros("event_at"),
         "received_us": F.unix_micros("received_at"),
         "value": items_value(),
-        "item_ids": F.transform("items", lambda item: item["item_id"]),
+        "item_ids": F.col("items.item_id"),
         "may_trigger": has_consent(Purpose.PERSONALISATION),
         "partition": F.coalesce("kafka_partition", F.lit(0)),
         "sample_rate": F.col("sample_rate") if "sample_rate" in events.columns else F.lit(1.0),
@@ -104,10 +104,11 @@ def select_arriving(events: DataFrame, *more: Column) -> DataFrame:
 
 def items_value() -> Column:
     """Sum of quantity times price of an event's items; a quantity not said is 1, a price not said is 0."""
-    line = F.transform(
-        "items", lambda item: F.coalesce(item["quantity"], F.lit(1)) * F.coalesce(item["price"], F.lit(0.0))
-    )
-    return F.aggregate(line, F.lit(0.0), lambda sum_so_far, value: sum_so_far + value)
+
+    def add(sum_so_far: Column, item: Column) -> Column:
+        return sum_so_far + F.coalesce(item["quantity"], F.lit(1)) * F.coalesce(item["price"], F.lit(0.0))
+
+    return F.aggregate("items", F.lit(0.0), add)
 
 
 def _update_state(chunks: Iterator[pd.DataFrame], state: GroupState, operator: Operator) -> Iterator[pd.DataFrame]:

@@ -6,6 +6,7 @@ the events has passed that time, from every event known by then; what comes late
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import repeat
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -121,9 +122,18 @@ def horizon(rules: Iterable[Rule]) -> int:
     return max(spans)
 
 
-def in_order(events: Events) -> Events:
-    """Return the rows as `find_due` wants them: by subject, time, kind, item."""
-    return events.take(np.lexsort((events.item, events.kind, events.at, events.subject)))
+def distinct_rows(events: Events) -> IntVector:
+    """Return which rows a set would hold once, as `find_due` wants them: by subject, time, kind, item, page.
+
+    Of equal ones it is the one that stands for its event.
+    """
+    keys = (events.page, events.item, events.kind, events.at, events.subject)
+    order = np.lexsort((~events.is_first, *keys))
+    is_new = np.zeros(len(order), bool)
+    is_new[:1] = True
+    for key in keys:
+        is_new[1:] |= np.diff(key[order]) != 0
+    return np.asarray(order[is_new], np.int64)
 
 
 def find_due(rule: Rule, events: Events) -> list[Due]:
@@ -132,7 +142,7 @@ def find_due(rule: Rule, events: Events) -> list[Due]:
     Parameters
     ----------
     events
-        `in_order`; every row a set would hold once.
+        Those of `distinct_rows`.
     """
     finders: dict[type[Rule], Callable[[Any, Events], list[Due]]] = {
         CartAbandonment: _abandoned_carts,
@@ -221,10 +231,8 @@ def _repeated_visits(rule: RepeatedVisits, events: Events) -> list[Due]:
         rows.at[back:] - rows.at[: len(rows) - back] <= rule.within
     )
     found = np.flatnonzero(reached & (rows.kind != PURCHASE) & _is_due(rows.at, rows))
-    items = [(int(rows.item[row]),) if rows.item[row] >= 0 else () for row in found]
-    return [
-        Due(int(rows.subject[r]), int(rows.at[r]), int(rows.at[r]), item) for r, item in zip(found, items, strict=True)
-    ]
+    items = [(item,) if item >= 0 else () for item in rows.item[found].tolist()]
+    return _due_at_once(rows, found, items)
 
 
 def _returns(rule: ReturnAfterAbsence, events: Events) -> list[Due]:
@@ -232,8 +240,7 @@ def _returns(rule: ReturnAfterAbsence, events: Events) -> list[Due]:
     same = np.diff(_since_consent(events)) == 0
     before[1:][same] = events.at[:-1][same]
     is_back = (events.at - rule.absence >= before) & (events.kind >= 0) & (events.kind != WITHDRAWAL)
-    found = np.flatnonzero(is_back & _is_due(events.at, events))
-    return [Due(int(events.subject[r]), int(events.at[r]), int(events.at[r]), ()) for r in found]
+    return _due_at_once(events, np.flatnonzero(is_back & _is_due(events.at, events)))
 
 
 def _conditions(rule: Condition, events: Events) -> list[Due]:
@@ -245,5 +252,10 @@ def _conditions(rule: Condition, events: Events) -> list[Due]:
     answers = np.array(
         [rule.holds(dict(zip(rule.variables, map(float, line), strict=True))) for line in distinct], bool
     )
-    found = asked[answers[answer_of.ravel()]] if len(asked) else asked
-    return [Due(int(rows.subject[r]), int(rows.at[r]), int(rows.at[r]), ()) for r in found]
+    return _due_at_once(rows, asked[answers[answer_of.ravel()]] if len(asked) else asked)
+
+
+def _due_at_once(rows: Events, found: IntVector, items: Iterable[tuple[int, ...]] = repeat(())) -> list[Due]:
+    """Return triggers that are due when their event happens."""
+    at = rows.at[found].tolist()
+    return list(map(Due, rows.subject[found].tolist(), at, at, items))

@@ -21,9 +21,9 @@ from afterclick.trigger_rules import (
     Events,
     ReturnAfterAbsence,
     Rule,
+    distinct_rows,
     find_due,
     horizon,
-    in_order,
     keep_cooldown,
 )
 
@@ -107,9 +107,9 @@ def advance_triggers(
         lower=lower,
         upper=upper,
     )
-    kept = _distinct(events)
+    kept = distinct_rows(events)
     events = events.take(kept)
-    active = in_order(_active(events, rules))
+    active = _active(events, rules)
 
     reached = pc.min(clocks["decided_us"]).as_py() or BEGINNING
     last, fired = [], []
@@ -149,17 +149,6 @@ def _as_rows(arriving: pa.Table) -> pa.Table:
         pa.array(is_first), taken["partition"],
     ]  # fmt: skip
     return pa.table(columns, names=_RECENT.names)
-
-
-def _distinct(events: Events) -> IntVector:
-    """Return the rows of a set: of equal ones the one that stands for its event."""
-    keys = (events.page, events.item, events.kind, events.at, events.subject)
-    order = np.lexsort((~events.is_first, *keys))
-    is_new = np.zeros(len(order), bool)
-    is_new[:1] = True
-    for key in keys:
-        is_new[1:] |= np.diff(key[order]) != 0
-    return np.sort(order[is_new])
 
 
 def _active(events: Events, rules: Sequence[Rule]) -> Events:

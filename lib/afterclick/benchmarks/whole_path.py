@@ -86,7 +86,7 @@ def running_path(
     bulk_variables
         Settings of sessions and ingest, as variables.
     is_quick
-        Without history and training, which take minutes: a model of random factors is served.
+        Without history and training, which take minutes: a model of random factors is served. Everything is killed in the end.
     """
     announce("reading Complete Journey (simulated transactions of households)")
     if is_quick:
@@ -98,7 +98,7 @@ def running_path(
         with demo.demo_session(settings) as spark:
             baskets, _ = demo.prepare(spark, settings, lines, announce)
     running: list[services.Service] = []
-    with services.stopping(running):
+    with services.stopping(running, by_force=is_quick):
         announce("starting collector, API and the three streams")
         demo.start_services(settings, running, bulk_variables=bulk_variables)
         yield RunningPath(baskets, running)

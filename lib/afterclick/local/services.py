@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,18 +142,18 @@ def kill_service(service: Service) -> None:
 
 
 @contextlib.contextmanager
-def stopping(services: list[Service]) -> Iterator[None]:
-    """End all services on leaving."""
+def stopping(services: list[Service], *, by_force: bool = False) -> Iterator[None]:
+    """End all services on leaving, `by_force` as a crash would: nobody needs what they leave."""
     try:
         yield
     finally:
-        stop_services(services)
+        stop_services(services, kill_service if by_force else stop_service)
 
 
-def stop_services(services: Sequence[Service]) -> None:
+def stop_services(services: Sequence[Service], end: Callable[[Service], None] = stop_service) -> None:
     """End all services at once: each takes seconds."""
     with ThreadPoolExecutor() as together:
-        list(together.map(stop_service, services))
+        list(together.map(end, services))
 
 
 def _kill_group(service: Service) -> None:
