@@ -66,6 +66,11 @@ def single_source_blend(name: str) -> Blend:
     return Blend(np.tile(np.eye(len(SOURCES))[SOURCES.index(name)], (len(CONTEXTS), 1)))
 
 
+def fixed_blend(weights: Mapping[str, float]) -> Blend:
+    """Return a blend with the given weights of `SOURCES`, 0 for the others, whatever is known of a person."""
+    return Blend(np.tile([weights.get(source, 0.0) for source in SOURCES], (len(CONTEXTS), 1)))
+
+
 def default_blend() -> Blend:
     """Return weights that do well where nothing could be learned yet."""
     row = np.array([0.1, 1.0, 0.1, 0.01, 0.01])

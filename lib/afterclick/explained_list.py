@@ -4,6 +4,7 @@ import pandas as pd
 from pyspark.sql import functions as F
 
 from afterclick.analysis import Lake
+from afterclick.comparison import Comparison
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.model_registry import champion_version, open_registry
 from afterclick.errors import ModelError
@@ -41,7 +42,8 @@ def explain_list(lake: Lake, subject_id: str, *, n: int = 10) -> pd.DataFrame:
         message = f"no stored event of {subject_id!r} may be used for recommendations; see consent_by_purpose"
         raise ModelError(message)
     version = champion_version(open_registry(lake.settings), lake.settings)
-    recommender = read_recommender(lake.settings, version)
+    comparison = Comparison.of(lake.settings.serving)
+    recommender = comparison.recommender(read_recommender(lake.settings, version), comparison.side_of(subject_id))
     (history,) = as_histories(interactions, length=lake.settings.recommendations.history_length).values()
     (top,) = recommender.lists([history], 0)
     items = top.items[:n]

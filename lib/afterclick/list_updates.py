@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyspark import TaskContext
 from pyspark.sql import DataFrame
 
+from afterclick.comparison import Comparison
 from afterclick.connectors import redis_store
 from afterclick.connectors.redis_store import Fence, RedisStore
 from afterclick.connectors.version_pointer import VersionPointer
@@ -43,10 +44,13 @@ def update_here(
         return RESULT.empty_table()
     store = redis_store.connect(settings.redis, crash_point=settings.faults.crash_point)
     length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)
+    comparison = Comparison.of(settings.serving)
 
     def update(served: str | None) -> pa.Table:
         recommender = read_recommender(settings, served) if served else None
-        return update_lists(interactions, recommender, store, length=length, fence=fence, now_ms=now_ms)
+        return update_lists(
+            interactions, recommender, store, length=length, fence=fence, now_ms=now_ms, comparison=comparison
+        )
 
     return update(version) if version else _for_the_served_version(store, update)
 
@@ -76,11 +80,14 @@ def recompute_here(reasons: Mapping[str, Reason], *, settings: Settings) -> pa.T
     """
     store = redis_store.connect(settings.redis)
     length, now_ms = settings.recommendations.history_length, int(time.time() * 1000)
+    comparison = Comparison.of(settings.serving)
 
     def recompute(version: str | None) -> pa.Table:
         if version is None or not reasons:
             return RESULT.empty_table()
-        return recompute_lists(reasons, read_recommender(settings, version), store, length=length, now_ms=now_ms)
+        return recompute_lists(
+            reasons, read_recommender(settings, version), store, length=length, now_ms=now_ms, comparison=comparison
+        )
 
     return _for_the_served_version(store, recompute)
 

@@ -5,7 +5,7 @@ docs/decisions/0039-visits.md has the figures.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,6 +52,11 @@ class Mixtures(NamedTuple):
     in_visit: Mixture
     returning: Mixture
     gap_ms: int = GAP_MS
+
+    def by(self, blend: Blend) -> "Mixtures":
+        """Return mixtures with another blend and the same half-lives."""
+        here, back = (replace(one, blend=blend) for one in (self.in_visit, self.returning))
+        return self._replace(in_visit=here, returning=back)
 
     @property
     def differ(self) -> bool:

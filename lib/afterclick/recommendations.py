@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from afterclick.comparison import NO_COMPARISON, Comparison
 from afterclick.connectors.redis_store import (
     CLOSED,
     CONFLICT,
@@ -54,6 +55,7 @@ def update_lists(
     length: int,
     fence: Fence | None,
     now_ms: int,
+    comparison: Comparison = NO_COMPARISON,
 ) -> pa.Table:
     """Fold interactions into the touched people's histories and lists.
 
@@ -67,6 +69,8 @@ def update_lists(
         Most recent interactions to keep per person.
     fence
         The batch writing for the served version; None keeps each history's own (warming a cache beside the stream).
+    comparison
+        By whose sides people's lists are made.
 
     Returns
     -------
@@ -84,11 +88,20 @@ def update_lists(
         _ensure_names(recommender, store)
     serving = _version(recommender) if fence else None
     arrivals = _arrivals(interactions)
-    return _write_all(arrivals, {}, recommender, store, length=length, fence=fence, serving=serving, now_ms=now_ms)
+    return _write_all(
+        arrivals, {}, recommender, store,
+        length=length, fence=fence, serving=serving, now_ms=now_ms, comparison=comparison,
+    )  # fmt: skip
 
 
 def recompute_lists(
-    reasons: Mapping[str, Reason], recommender: Recommender, store: RedisStore, *, length: int, now_ms: int
+    reasons: Mapping[str, Reason],
+    recommender: Recommender,
+    store: RedisStore,
+    *,
+    length: int,
+    now_ms: int,
+    comparison: Comparison = NO_COMPARISON,
 ) -> pa.Table:
     """Compute the lists of people anew, with what triggered it in front; their next event computes them without.
 
@@ -110,7 +123,10 @@ def recompute_lists(
     left = {subject_id: (np.zeros(0, RECORD), 0) for subject_id in reasons}
     _ensure_names(recommender, store)
     serving = _version(recommender)
-    return _write_all(left, reasons, recommender, store, length=length, fence=None, serving=serving, now_ms=now_ms)
+    return _write_all(
+        left, reasons, recommender, store,
+        length=length, fence=None, serving=serving, now_ms=now_ms, comparison=comparison,
+    )  # fmt: skip
 
 
 def put_in_front(top: TopList, reason: Reason) -> TopList:
@@ -136,6 +152,7 @@ def _write_all(
     fence: Fence | None,
     serving: str | None,
     now_ms: int,
+    comparison: Comparison,
 ) -> pa.Table:
     """Read, merge, list and write; again for those whose history changed meanwhile."""
     counts = {WRITTEN: 0, FENCED: 0}
@@ -145,7 +162,9 @@ def _write_all(
         subjects = list(left)
         stored = store.read_histories(subjects)
         merged = [_merge(old, *left[name], length) for name, old in zip(subjects, stored, strict=True)]
-        lists: list[TopList | None] = [*recommender.lists(merged, now_ms)] if recommender else [None] * len(merged)
+        lists: list[TopList | None] = [None] * len(merged)
+        if recommender:
+            lists = [*comparison.lists(recommender, subjects, merged, now_ms)]
         if reasons:
             lists = [
                 put_in_front(top, reasons[name]) if top else None for name, top in zip(subjects, lists, strict=True)

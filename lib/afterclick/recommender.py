@@ -1,17 +1,18 @@
 """A model with what is computed from it once: histories in, lists out. No Spark, no Arrow, so the API has it too."""
 
+import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import single_source_blend
+from afterclick.blend import Blend, single_source_blend
 from afterclick.connectors.redis_store import StoredHistory
 from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
@@ -87,6 +88,13 @@ class Recommender:
     def _popular(self) -> TopList:
         return popular_list(self.model, self.settings.list_size, now_ms=0)
 
+    def by_blend(self, blend: Blend) -> Self:
+        """Return one that lists by another blend, and shares what is computed from the model."""
+        _ = self._model_basis, self._names, self._popular
+        other = copy.copy(self)
+        vars(other)["_mixtures"] = self._mixtures.by(blend)
+        return other
+
     def popular(self, now_ms: int) -> TopList:
         """Return the list for people without one."""
         return msgspec.structs.replace(self._popular, generated_at_ms=now_ms)
@@ -116,9 +124,7 @@ class Recommender:
         items, *later = lists
         source, shown = ("fold_in", items) if items else ("popular", self._popular.items)
         top = TopList(self.model.version, source, history.fresh_as_of_ms, now_ms, shown)
-        if any(later):
-            top = msgspec.structs.replace(top, later=later[0], later_after_ms=later_after_ms)
-        return top
+        return msgspec.structs.replace(top, later=later[0], later_after_ms=later_after_ms) if any(later) else top
 
     def lists_at(self, histories: Sequence[StoredHistory], moments: Sequence[int]) -> list[TopList]:
         """Return each person's list as it would have been shown at a moment of their own, in ms since the epoch."""

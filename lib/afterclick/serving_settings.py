@@ -1,6 +1,8 @@
 """Settings of the recommendation API, its placements and buckets."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from afterclick.setting_sections import HttpSettings, Section
 
@@ -20,6 +22,28 @@ class PlacementSettings(Section):
     """Share of lists with an explored place; null = the bucket's."""
 
 
+class BlendSettings(Section):
+    """Weights of the sources of recommendation (`blend.SOURCES`), whatever is known of a person."""
+
+    fold_in: float = Field(default=0.0, ge=0)
+    """The model's own score of what somebody had."""
+    covisitation: float = Field(default=0.0, ge=0)
+    """What others went on to after the last items."""
+    frequency: float = Field(default=0.0, ge=0)
+    """How often and how lately the person had an item."""
+    popularity: float = Field(default=0.0, ge=0)
+    """How often everybody had it."""
+    trend: float = Field(default=0.0, ge=0)
+    """How often lately."""
+
+    @model_validator(mode="after")
+    def _has_a_source(self) -> Self:
+        if not any(self.model_dump().values()):
+            told = f"a blend needs a weight above 0 for one of {', '.join(type(self).model_fields)}"
+            raise ValueError(told)
+        return self
+
+
 class BucketSettings(Section):
     """One side of a comparison."""
 
@@ -27,6 +51,8 @@ class BucketSettings(Section):
     """Its size beside the others': only ratios count."""
     explore: float | None = Field(default=None, ge=0, le=1)
     """Share of lists with an explored place; null = ``serving.explore``."""
+    blend: BlendSettings | None = None
+    """Weights of the sources that its lists are made of; null = the model's, learned by context."""
 
 
 class ServingSettings(HttpSettings):

@@ -17,6 +17,7 @@ from afterclick.connectors.subject_store import open_subject_store
 from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.consent_rules import Claim
 from afterclick.list_records import ItemNames, TopList, pack_list
+from afterclick.list_updates import update_here
 from afterclick.models import save_model
 from afterclick.places import ListedItem
 from afterclick.popular_list import popular_list
@@ -281,6 +282,35 @@ def test_everybody_stays_in_a_bucket_and_only_the_exploring_one_explores(live: S
         differing = sum(item["item_id"] != own for item, own in zip(answer["items"], best, strict=True))
         assert differing == (answer["bucket"] == "explorers")
     assert [[item["item_id"] for item in answer["items"]] for answer in looked] == [best] * 30
+
+
+def test_lists_and_their_reasons_are_by_the_blend_of_the_side_that_the_answer_names(live: Settings) -> None:
+    sides = {"learned": {"share": 1}, "popular": {"share": 1, "blend": {"popularity": 1}}}
+    serving = ServingSettings.model_validate({**live.serving.model_dump(), "buckets": sides})
+    compared = live.model_copy(update={"serving": serving})
+    names = [f"person-{number}" for number in range(30)]
+    claims = [Claim(RawId("user", name), {"personalisation": True, "analytics": True}, 1) for name in names]
+    people = [person.subject_id for person in open_subject_store(live).admit(claims) if person]
+    save_model(make_model(items=30, sources=make_sources(items=30)), model_folder(live, "v1"))
+    store, recommender = redis_store.connect(live.redis), read_recommender(live, "v1")
+    store.switch_version("v1")
+    store.write_popular(recommender.popular(1))
+    views = {
+        "subject_id": people, "item_id": ["item-3"] * 30, "event_type": ["view"] * 30, "event_ms": [5] * 30,
+        "received_ms": [1000] * 30,
+    }  # fmt: skip
+    update_here(pa.table(views), settings=compared, fence=Fence(1, 1))
+
+    with TestClient(create_app(compared)) as client:
+        answers = [client.get(f"/v1/recommendations/{name}?n=5&explain=true").json() for name in names]
+
+    popular = [f"item-{number}" for number in (0, 1, 2, 4, 5)]
+    assert {answer["bucket"] for answer in answers} == {"learned", "popular"}
+    for answer in answers:
+        is_popular = answer["bucket"] == "popular"
+        assert ([item["item_id"] for item in answer["items"]] == popular) == is_popular
+        assert {item["reason"] for item in answer["items"]} == {"popular" if is_popular else "fold_in"}
+        assert {item["because"] for item in answer["items"]} == {None if is_popular else "item-3"}
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=501", "n=many", "kind=robot"])

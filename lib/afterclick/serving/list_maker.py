@@ -8,7 +8,6 @@ from datetime import datetime
 from functools import partial
 
 from afterclick.attribution import Attribution, attribution_key, sign
-from afterclick.buckets import bucket_of
 from afterclick.errors import StoreUnavailableError
 from afterclick.histories import History
 from afterclick.list_records import TopList
@@ -50,7 +49,6 @@ class ListMaker:
         self._metrics = metrics
         self._log = log
         self._key = attribution_key(settings.privacy.pseudonym_key.get_secret_value().encode())
-        self._shares = {name: bucket.share for name, bucket in self._rules.buckets.items()}
 
     def now_ms(self) -> int:
         """Return the time."""
@@ -65,7 +63,8 @@ class ListMaker:
         read = await self.reader.read_person(asked, now_ms=now_ms, with_history=with_history)
         if read.is_store_away:
             self._metrics.errors.inc()
-        make = partial(self.make, exclude=exclude, pin=pin, read=read, unit=f"{asked.kind}:{asked.text}")
+        unit = read.subject_id or f"{asked.kind}:{asked.text}"
+        make = partial(self.make, exclude=exclude, pin=pin, read=read, unit=unit)
         try:
             answer = make(read.top, wishes)
         except StoreUnavailableError as error:
@@ -104,7 +103,7 @@ class ListMaker:
             self.reader.withdrawn,
             (read.seen or frozenset()) if asks_seen else frozenset(),
         )
-        bucket = bucket_of(unit, self._shares, salt=self._rules.bucket_salt) if unit else None
+        bucket = self.reader.models.comparison.side_of(unit) if unit else None
         share = 0.0 if wishes.dry_run else self._explored(placement, bucket)
         is_logged = self._log is not None and not wishes.dry_run
         list_id = uuid.uuid4().hex if share or is_logged else ""
@@ -134,8 +133,8 @@ class ListMaker:
         now_ms
             As for `Recommender.explain`: 0 = in the visit.
         """
-        recommender = self.reader.models.recommender
-        if recommender is None or recommender.model.version != answer.model_version:
+        recommender = self.reader.models.recommender_of(answer.model_version, answer.bucket)
+        if recommender is None:
             return answer
         listed = {item.item_id: item.reason for item in answer.items}
         return with_explanations(answer, recommender.explain(records, listed, now_ms=now_ms))

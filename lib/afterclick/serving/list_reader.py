@@ -87,11 +87,12 @@ class ListReader:
             top, history = found
         except StoreUnavailableError as error:
             logger.warning("served without the store: %s", error)
-            return PersonRead(seen=self._seen.recall(subject_id) if subject_id else None, is_store_away=True)
+            seen = self._seen.recall(subject_id) if subject_id else None
+            return PersonRead(seen=seen, is_store_away=True, subject_id=subject_id)
         seen = seen_keys(history)
         if with_history and subject_id:
             self._seen.keep(subject_id, seen)
-        return PersonRead(top, history, seen)
+        return PersonRead(top, history, seen, subject_id=subject_id)
 
     async def _find(self, identifier: RawId) -> str | None:
         person = await self._directory.find(identifier)

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
+from afterclick.comparison import Comparison
 from afterclick.errors import AfterclickError
 from afterclick.models import load_model, newest_model
 from afterclick.recommender import Recommender
@@ -20,12 +21,19 @@ class ModelReader:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._recommender: Recommender | None = None
+        self.comparison = Comparison.of(settings.serving)
         self._catalogue = NO_CATALOGUE
 
     @property
     def recommender(self) -> Recommender | None:
         """Return the recommender; None where the model's files are not on this machine."""
         return self._recommender
+
+    def recommender_of(self, version: str, side: str | None) -> Recommender | None:
+        """Return what made the lists of a version and a side of the comparison; None if that is not in memory."""
+        if self._recommender is None or self._recommender.model.version != version:
+            return None
+        return self.comparison.recommender(self._recommender, side)
 
     @property
     def catalogue(self) -> Catalogue:

@@ -11,12 +11,16 @@ KEPT_SECONDS = 3600.0
 
 
 class PersonRead(NamedTuple):
-    """A person's list and history; `seen` has the keys (`models.item_keys`) of what they had, None = nobody knows."""
+    """A person's list and history; `seen` has the keys (`models.item_keys`) of what they had, None = nobody knows.
+
+    `subject_id` is the pseudonym of somebody who is known and allows it.
+    """
 
     top: TopList | None = None
     history: StoredHistory | None = None
     seen: frozenset[int] | None = frozenset()
     is_store_away: bool = False
+    subject_id: str | None = None
 
 
 class SeenMemory:

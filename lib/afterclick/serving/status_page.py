@@ -13,7 +13,6 @@ from fastapi import Depends, FastAPI, HTTPException, Query, Request
 from fastapi.responses import HTMLResponse, Response
 from jinja2 import Environment, PackageLoader, select_autoescape
 
-from afterclick.connectors.redis_store import StoredHistory
 from afterclick.errors import ModelNotFoundError, StoreUnavailableError
 from afterclick.list_records import TopList
 from afterclick.pseudonyms import RawId
@@ -119,15 +118,16 @@ async def _person(reader: ListReader, user_id: str, kind: Kind) -> dict[str, Any
         "fresh_as_of": _time(top.fresh_as_of_ms) if top else None,
         "generated_at": _time(top.generated_at_ms) if top else None,
     }
-    explained = await asyncio.to_thread(_explained, reader, top, read.history, now_ms) if top and read.history else {}
+    explained = await asyncio.to_thread(_explained, reader, read, top, now_ms) if top else {}
     return {"problem": None, "top": top, "places": places, "explained": explained, **times}
 
 
-def _explained(reader: ListReader, top: TopList, history: StoredHistory, now_ms: int) -> dict[str, Explained]:
-    recommender = reader.models.recommender
-    if recommender is None or recommender.model.version != top.model_version:
+def _explained(reader: ListReader, read: PersonRead, top: TopList, now_ms: int) -> dict[str, Explained]:
+    side = reader.models.comparison.side_of(read.subject_id or "")
+    recommender = reader.models.recommender_of(top.model_version, side)
+    if recommender is None or read.history is None:
         return {}
-    return recommender.explain(history.records, {item.item_id: item.reason for item in top.items}, now_ms=now_ms)
+    return recommender.explain(read.history.records, {item.item_id: item.reason for item in top.items}, now_ms=now_ms)
 
 
 def _only_this_machine(request: Request) -> None:
