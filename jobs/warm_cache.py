@@ -48,7 +48,7 @@ def warm(spark: SparkSession, settings: Settings, version: str | None = None) ->
     """Write everybody's history and list of a version (None: the champion's), then switch; returns the number of people."""
     version = version or model_registry.champion_version(model_registry.open_registry(settings), settings)
     people = write_lists(spark, settings, version)
-    take_over(redis_store.connect(settings.redis), read_recommender(settings, version), settings.promotion)
+    take_over(redis_store.connect(settings.redis), read_recommender(settings, version), settings)
     return people
 
 

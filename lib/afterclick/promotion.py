@@ -91,7 +91,7 @@ def switch(client: MlflowClient, settings: Settings, version: str) -> int:
         raise ModelError(message)
     model_registry.set_alias(client, settings, model_registry.CHAMPION, version)
     crash_at(CrashPoint.ALIAS_MOVED, settings.faults.crash_point)
-    made = take_over(store, recommender, settings.promotion)
+    made = take_over(store, recommender, settings)
     left = pointer.previous if pointer.served == version else pointer.served
     record_change(client, settings, "promote", left=left, served=version, figures={"lists_caught_up": float(made)})
     return made
@@ -105,7 +105,7 @@ def roll_back(settings: Settings, reason: str) -> dict[str, str | float]:
     """
     begun = time.monotonic()
     store = redis_store.connect(settings.redis)
-    left, served, made = go_back(store, lambda version: read_recommender(settings, version), settings.promotion)
+    left, served, made = go_back(store, lambda version: read_recommender(settings, version), settings)
     seconds = time.monotonic() - begun
     logger.warning("rolled back left=%s served=%s lists=%d seconds=%.2f reason=%s", left, served, made, seconds, reason)
     figures = {"lists_caught_up": float(made), "seconds": seconds}

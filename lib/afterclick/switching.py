@@ -11,11 +11,12 @@ import logging
 import time
 from collections.abc import Callable
 
+from afterclick.comparison import NO_COMPARISON, Comparison
 from afterclick.connectors.redis_store import RedisStore
 from afterclick.connectors.version_pointer import VersionPointer
 from afterclick.errors import ModelNotFoundError
 from afterclick.recommendations import Recommender
-from afterclick.setting_sections import PromotionSettings
+from afterclick.settings import Settings
 
 logger = logging.getLogger(__name__)
 _PAGE = 500
@@ -23,13 +24,22 @@ _PASSES = 200
 _PAUSE_SECONDS = 0.005
 
 
-def catch_up(store: RedisStore, recommender: Recommender, *, now_ms: int, most: int | None = None) -> int:
+def catch_up(
+    store: RedisStore,
+    recommender: Recommender,
+    *,
+    now_ms: int,
+    most: int | None = None,
+    comparison: Comparison = NO_COMPARISON,
+) -> int:
     """Make the lists of people who are behind in the recommender's version; return how many were made.
 
     Parameters
     ----------
     most
         Lists to make at most; None goes on until nobody is behind at the moment.
+    comparison
+        By whose sides people's lists are made.
     """
     pointer, made = VersionPointer(store), 0
     while most is None or made < most:
@@ -37,11 +47,11 @@ def catch_up(store: RedisStore, recommender: Recommender, *, now_ms: int, most: 
         if not subjects:
             return made
         histories = store.read_histories(subjects)
-        made += pointer.write_fresh(subjects, histories, recommender.lists(histories, now_ms))
+        made += pointer.write_fresh(subjects, histories, comparison.lists(recommender, subjects, histories, now_ms))
     return made
 
 
-def take_over(store: RedisStore, recommender: Recommender, settings: PromotionSettings) -> int:
+def take_over(store: RedisStore, recommender: Recommender, settings: Settings) -> int:
     """Serve the recommender's version, announced and warmed before, once nobody is behind; return the lists made.
 
     1. the popular list and the item ids, 2. lists of those behind, 3. the pointer, 4. the obsolete version's lists are deleted.
@@ -56,19 +66,19 @@ def take_over(store: RedisStore, recommender: Recommender, settings: PromotionSe
     Under a stream so dense that somebody is always behind, the pointer moves after `_PASSES` passes all the same, and
     the few lists left are made within milliseconds: until then they lack the last event, as any list does for a moment.
     """
-    pointer, version = VersionPointer(store), recommender.model.version
+    pointer, version, comparison = VersionPointer(store), recommender.model.version, Comparison.of(settings.serving)
     store.write_popular(recommender.popular(_now_ms()))
     store.write_items(version, recommender.item_ids)
     made = 0
     for attempt in range(_PASSES):
-        made += catch_up(store, recommender, now_ms=_now_ms())
+        made += catch_up(store, recommender, now_ms=_now_ms(), comparison=comparison)
         done, obsolete = pointer.switch(
-            version, keep_seconds=settings.rollback_hours * 3600, though_behind=attempt == _PASSES - 1
+            version, keep_seconds=settings.promotion.rollback_hours * 3600, though_behind=attempt == _PASSES - 1
         )
         if done:
             break
         time.sleep(_PAUSE_SECONDS)
-    made += catch_up(store, recommender, now_ms=_now_ms())
+    made += catch_up(store, recommender, now_ms=_now_ms(), comparison=comparison)
     if obsolete and obsolete not in pointer.versions():
         dropped = pointer.drop_lists(obsolete)
         logger.info("obsolete lists deleted version=%s lists=%d", obsolete, dropped)
@@ -77,7 +87,7 @@ def take_over(store: RedisStore, recommender: Recommender, settings: PromotionSe
 
 
 def go_back(
-    store: RedisStore, read_recommender: Callable[[str], Recommender], settings: PromotionSettings
+    store: RedisStore, read_recommender: Callable[[str], Recommender], settings: Settings
 ) -> tuple[str, str, int]:
     """Serve the version before again, with everything that arrived since.
 
@@ -96,7 +106,7 @@ def go_back(
     if previous is None or served is None:
         message = (
             f"there is no version to go back to: {served or 'nothing'} is served and the one before is kept for "
-            f"{settings.rollback_hours} hours only. Promote an older one: `afterclick model promote VERSION`."
+            f"{settings.promotion.rollback_hours} hours only. Promote an older one: `afterclick model promote VERSION`."
         )
         raise ModelNotFoundError(message)
     recommender = read_recommender(previous)

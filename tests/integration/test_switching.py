@@ -76,7 +76,7 @@ def warm(live: Settings, version: str, *people: tuple[str, str, int]) -> None:
 
 
 def serve(live: Settings, store: RedisStore, version: str) -> int:
-    return take_over(store, read_recommender(live, version), live.promotion)
+    return take_over(store, read_recommender(live, version), live)
 
 
 def known(live: Settings, store: RedisStore, person: str) -> tuple[str, set[str]]:
@@ -153,7 +153,7 @@ def test_going_back_brings_what_arrived_since(live: Settings, store: RedisStore)
     serve(live, store, "v2")
     acts(live, "ada", "item-2", 20, batch=1)
 
-    left, served, lists = go_back(store, lambda version: read_recommender(live, version), live.promotion)
+    left, served, lists = go_back(store, lambda version: read_recommender(live, version), live)
 
     assert (left, served, lists) == ("v2", "v1", 1)
     assert known(live, store, "ada") == ("v1", {"item-1", "item-2"})
@@ -162,7 +162,7 @@ def test_going_back_brings_what_arrived_since(live: Settings, store: RedisStore)
 
 def test_going_back_is_refused_without_a_version_before(live: Settings, store: RedisStore) -> None:
     with pytest.raises(ModelNotFoundError, match="no version to go back to"):
-        go_back(store, lambda version: read_recommender(live, version), live.promotion)
+        go_back(store, lambda version: read_recommender(live, version), live)
 
 
 def test_the_version_before_expires_and_the_one_before_that_is_deleted(live: Settings, store: RedisStore) -> None:
