@@ -9,7 +9,15 @@ import pytest
 
 from afterclick.benchmarks.batch_costs import began, fit_queue, fitted_line
 from afterclick.benchmarks.batch_queue import BatchQueue
-from afterclick.benchmarks.cluster_sizes import GOAL_SECONDS, RATES, Costs, cluster_sizes, fast_path, spread_queue
+from afterclick.benchmarks.cluster_sizes import (
+    DRIVER_CORES,
+    GOAL_SECONDS,
+    RATES,
+    Costs,
+    cluster_sizes,
+    fast_path,
+    spread_queue,
+)
 from afterclick.benchmarks.process_figures import trend
 from afterclick.errors import LocalStackError
 from afterclick.query_metrics import BatchReport
@@ -93,13 +101,13 @@ def _flat(one: dict[str, Any]) -> dict[str, float]:
     fast = one["recommendations"]
     return {
         **one["cores"],
-        "fast": fast["lanes"] * fast["cores"],
+        "fast": fast["lanes"] * (fast["cores"] + 1 if fast["cores"] else DRIVER_CORES),
         **{k: v for k, v in one.items() if k in ("partitions",)},
     }
 
 
 def test_fast_path_holds_the_goal_and_a_core_less_in_all_does_not_suffice() -> None:
-    found = fast_path(QUEUE, COSTS, 10_000)
+    found = fast_path(replace(QUEUE, per_event=1.0), COSTS, 10_000)  # nothing for a driver
 
     assert found
     assert found.p99_ms <= GOAL_SECONDS * 1000
@@ -115,6 +123,16 @@ def test_an_event_s_way_through_the_driver_bounds_what_one_application_takes() -
     assert found
     assert found.lanes > 10_000 * slow.driver_seconds
     assert spread_queue(QUEUE, slow, 256).capacity < 5_000
+
+
+def test_lists_are_made_on_the_drivers_of_several_applications_when_executors_are_too_slow_at_any_size() -> None:
+    far = replace(COSTS, spread_seconds=0.5)
+
+    found = fast_path(QUEUE, far, 10_000)
+
+    assert found
+    assert (found.cores, found.p99_ms <= GOAL_SECONDS * 1000) == (0, True)
+    assert found.lanes > 10_000 * QUEUE.per_event
 
 
 def test_a_fixed_part_above_the_goal_is_not_mended_by_cores() -> None:

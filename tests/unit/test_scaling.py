@@ -8,7 +8,7 @@ import pytest
 
 from afterclick.benchmarks.batch_costs import began
 from afterclick.benchmarks.batch_queue import BatchQueue, simulate, slowdown
-from afterclick.benchmarks.scaling import REACH, Phases, calibrated, compare, event_costs, p99_interval, slowing
+from afterclick.benchmarks.scaling import REACH, Beside, Phases, calibrated, compare, event_costs, p99_interval, slowing
 from afterclick.local.freshness import FreshnessProbe
 from afterclick.query_metrics import BatchReport
 
@@ -52,9 +52,10 @@ def test_one_load_predicts_the_others_of_a_machine_that_is_such_a_queue(rate: fl
         known.uneven.append((BEGUN + 1_000 * at, BEGUN + 1_000 * at + 60, at))
         reports += [one._replace(began_at=_iso(began(one) + 1_000 * at)) for one in more]
     other, others = measured(rate, busy=rate * a_core_event)
-    queue = calibrated(known, reports, a_core_event, 2)
+    beside = Beside(0.0, a_core_event)
+    queue = calibrated(known, reports, beside, 2)
 
-    found = compare(other, queue, slowing(a_core_event, rate, 500, 2), others)
+    found = compare(other, queue, slowing(beside, rate, 500, 2), others)
 
     assert queue.per_event == pytest.approx(0.0005 * slowdown(0.2, 2), rel=0.25)
     assert abs(found["error"]) <= REACH
@@ -62,9 +63,10 @@ def test_one_load_predicts_the_others_of_a_machine_that_is_such_a_queue(rate: fl
 
 
 def test_slowing_is_one_at_the_calibrated_load_and_without_others() -> None:
-    assert slowing(0.001, 500, 500, 2) == 1
-    assert slowing(0.0, 1_000, 500, 2) == 1
-    assert slowing(0.001, 1_000, 500, 2) == pytest.approx((1 - 0.25**2) / (1 - 0.5**2))
+    assert slowing(Beside(0.2, 0.001), 500, 500, 2) == 1
+    assert slowing(Beside(0.2, 0.0), 1_000, 500, 2) == 1
+    assert slowing(Beside(0.0, 0.001), 1_000, 500, 2) == pytest.approx((1 - 0.25**2) / (1 - 0.5**2))
+    assert slowing(Beside(0.2, 0.0005), 1_000, 500, 2) == pytest.approx((1 - 0.225**2) / (1 - 0.35**2))
 
 
 def test_batches_are_those_of_the_load_s_turns() -> None:
@@ -80,7 +82,7 @@ def test_an_event_s_cost_is_the_slope_not_what_a_service_takes_anyway() -> None:
         for rate in (100, 500, 1_000)
     ]
 
-    assert event_costs(phases) == {"collector": pytest.approx(0.0002), "kafka": 0.0, "bulk": 0.0}
+    assert event_costs(phases) == {"collector": pytest.approx(0.0002), "kafka": 0.0}
 
 
 def test_a_p99_of_few_samples_has_a_wide_range_around_it() -> None:

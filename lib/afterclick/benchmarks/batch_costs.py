@@ -46,7 +46,8 @@ def fit_queue(
     rows = np.array([report.rows for report in reports], np.float64)
     lengths = np.array([report.ms for report in reports], np.float64) / 1000
     more = np.array([(report.rows, report.ms / 1000 / factor) for report, factor in uneven]).reshape(-1, 2)
-    fixed, per_event = fitted_line(np.append(rows, more[:, 0]), np.append(lengths, more[:, 1]))
+    rows, lengths = np.append(rows, more[:, 0]), np.append(lengths, more[:, 1])
+    fixed, per_event = fitted_line(rows, lengths)
     return BatchQueue(
         fixed=fixed,
         per_event=per_event,

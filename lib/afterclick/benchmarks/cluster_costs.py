@@ -1,6 +1,7 @@
 """What one person, one message and one open session cost apart from the running path; for `cluster_sizes`."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,7 +11,7 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 
-from afterclick.benchmarks import memory
+from afterclick.benchmarks import ingest, memory, sessions
 from afterclick.benchmarks.cluster_sizes import Costs
 from afterclick.benchmarks.growth import interactions, update_seconds
 from afterclick.benchmarks.interleaved import median_seconds
@@ -35,7 +36,8 @@ def measure_costs(
     Parameters
     ----------
     per_event
-        Core seconds of an event by service, as the path showed them.
+        Core seconds of an event by service, as the path showed them. `bulk` is added: in the path most of its time is that of
+        a batch whatever is in it, so it is measured in batches as large as they may be, all cores busy.
     """
     few, many = (20, 100) if quick else (50, 1_000)
     person_bytes = memory.measure(settings, announce=announce, quick=quick)["measured"]
@@ -49,6 +51,11 @@ def measure_costs(
     with demo_session(settings) as spark:
         spread = _spread_seconds(spark, settings, subjects[:few])
         driver = _driver_seconds(spark, subjects[0], 2_000 if quick else 20_000)
+    announce("ingest and sessions")
+    bulk = sum(
+        (os.cpu_count() or 1) / bench.measure(settings, announce=announce, quick=quick)["measured"]
+        for bench in (ingest, sessions)
+    )
     announce("open sessions")
     session_seconds, session_bytes = _open_sessions(quick=quick)
     return Costs(
@@ -56,7 +63,7 @@ def measure_costs(
         driver_seconds=driver,
         list_seconds=max(0.0, (second - first) / (many - few)),
         store_seconds=store_seconds,
-        per_event=dict(per_event),
+        per_event={**per_event, "bulk": bulk},
         session_seconds=session_seconds,
         session_bytes=session_bytes,
         person_bytes=float(person_bytes),

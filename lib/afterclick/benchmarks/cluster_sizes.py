@@ -19,6 +19,8 @@ BUSY = 0.5
 """Share of a core's time that is planned: the rest is for peaks, restarts and the loss of a machine."""
 EVENTS_A_VISIT, EVENTS_A_PERSON_A_DAY = 15, 20
 """Assumed: of them follow open sessions and people."""
+DRIVER_CORES = 2
+"""Of the measured machine, where the driver makes the lists itself."""
 _CORES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -57,7 +59,10 @@ class Costs:
 
 @dataclass(frozen=True)
 class FastPath:
-    """Applications of update_recommendations, each with its own part of the topic and as many executor cores."""
+    """Applications of update_recommendations, each with its own part of the topic and as many executor cores.
+
+    0 `cores`: lists are made on the driver, a machine like the measured one.
+    """
 
     lanes: int
     cores: int
@@ -104,9 +109,9 @@ def _size(
 
 def fast_path(queue: BatchQueue, costs: Costs, rate: float) -> FastPath | None:
     """Return the fewest cores, then lanes, with which the p99 of freshness stays below `GOAL_SECONDS`; None: not with any."""
-    choices = sorted((lanes * (cores + 1), lanes, cores) for lanes in _LANES for cores in _CORES)  # and a driver's core
-    for _, lanes, cores in choices:
-        one = spread_queue(queue, costs, cores)
+    spread = [(lanes * (cores + 1), lanes, cores) for lanes in _LANES for cores in _CORES]  # and a driver's core
+    for _, lanes, cores in sorted([*spread, *[(lanes * DRIVER_CORES, lanes, 0) for lanes in _LANES]]):
+        one = spread_queue(queue, costs, cores) if cores else queue
         if 2 * one.steady_batch(rate / lanes) > GOAL_SECONDS:  # even without spread
             continue
         seconds = simulate(one, rate / lanes, seconds=60, seed=1, post=max(10, round(rate / lanes / 2_000))).seconds

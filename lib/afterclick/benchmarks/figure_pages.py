@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from afterclick.benchmarks.cluster_sizes import DRIVER_CORES
+
 MARKS = ("<!-- last figures -->", "<!-- end -->")
 CURVES = "growth.svg"
 
@@ -98,7 +100,10 @@ def _clusters(clusters: Mapping[str, Any]) -> list[str]:
 
 def _column(one: Mapping[str, Any]) -> dict[str, str]:
     fast, cores = one["recommendations"], one["cores"]
-    lists = f"{fast['lanes']} × ({fast['cores']} + 1)" if fast else "not with any number tried"
+    lists = "not with any number tried"
+    if fast:
+        of_one = f"({fast['cores']} + 1)" if fast["cores"] else f"{DRIVER_CORES}, lists on the driver"
+        lists = f"{fast['lanes']:,} × {of_one}"
     return {
         "`update_recommendations`: applications × (executor cores + driver)": lists,
         "its freshness p50 / p99, ms": f"{fast['p50_ms']} / {fast['p99_ms']}" if fast else "",

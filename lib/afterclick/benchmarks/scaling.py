@@ -51,6 +51,18 @@ BESIDE = ("collector", "api", "kafka", "valkey", CLIENT)
 """Who takes processor time from the batches; the bulk streams run in idle time."""
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What `BESIDE` want of the cores: so many when nothing is sent, and core seconds an event."""
+
+    idle: float
+    an_event: float
+
+    def cores(self, rate: float) -> float:
+        """Return the cores they want at a rate."""
+        return self.idle + self.an_event * rate
+
+
 @dataclass
 class Phases:
     """What was measured at one load, in all its turns."""
@@ -87,10 +99,11 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     settings = hurried(settings, pace)
     loads = sorted({*(QUICK_LOADS if pace.is_quick else LOADS), pace.rate})
     with running_path(settings, announce, is_quick=pace.is_quick) as path:
-        phases = asyncio.run(_send(settings, path, pace, loads, announce))
+        idle, phases = asyncio.run(_send(settings, path, pace, loads, announce))
         reports = read_reports(path.log("recommendations"), "update_recommendations")
     known, cores = phases[pace.rate], os.cpu_count() or 1
-    beside = sum(known.cores().get(name, 0.0) for name in BESIDE) / pace.rate
+    idle_cores, known_cores = (sum(one.get(name, 0.0) for name in BESIDE) for one in (idle, known.cores()))
+    beside = Beside(idle_cores, max(0.0, known_cores - idle_cores) / pace.rate)
     queue = calibrated(known, reports, beside, cores)
     compared = {
         f"{rate:g}": compare(one, queue, slowing(beside, rate, pace.rate, cores), reports)
@@ -114,7 +127,7 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     }
 
 
-def calibrated(known: Phases, reports: Sequence[BatchReport], beside: float, cores: int) -> BatchQueue:
+def calibrated(known: Phases, reports: Sequence[BatchReport], beside: Beside, cores: int) -> BatchQueue:
     """Return the queue that one load shows."""
     uneven = [(one, slowing(beside, rate, known.rate, cores)) for one, rate in known.uneven_batches(reports)]
     return fit_queue(known.batches(reports), known.probe.samples, uneven=uneven)
@@ -122,7 +135,8 @@ def calibrated(known: Phases, reports: Sequence[BatchReport], beside: float, cor
 
 async def _send(
     settings: Settings, path: RunningPath, pace: Pace, loads: Sequence[float], announce: Announce
-) -> dict[float, Phases]:
+) -> tuple[dict[str, float], dict[float, Phases]]:
+    """Send all loads; return the busy cores when nothing is sent, and what was measured."""
     settle = _QUICK_SETTLE_SECONDS if pace.is_quick else SETTLE_SECONDS
     turns = list(loads) if pace.is_quick else [*loads, *reversed(loads)]
     seconds = pace.seconds * len(loads) / len(turns)
@@ -133,13 +147,16 @@ async def _send(
     async with open_clients(settings) as clients:
         phases = {rate: Phases(rate, FreshnessProbe(clients.to_api, poll_seconds=POLL_SECONDS)) for rate in loads}
         await clients.send(islice(messages, int(pace.rate * pace.warm_up)), rate=pace.rate)
+        before = read_processes(path.pids(settings))
+        await asyncio.sleep(settle)
+        idle = _busy(before, read_processes(path.pids(settings)), settle)
         for number, rate in enumerate(turns):
             announce(f"{rate:g} events/s ({number + 1} of {len(turns)})")
             await clients.send(islice(messages, int(rate * settle)), rate=rate)
             await _turn(phases[rate], clients, islice(messages, int(rate * seconds)), path.pids(settings), number)
             if rate == pace.rate:
                 await _send_unevenly(phases[rate], clients, messages, seconds)
-    return phases
+    return idle, phases
 
 
 async def _send_unevenly(phase: Phases, clients: Clients, messages: Iterator[Message], seconds: float) -> None:
@@ -170,15 +187,9 @@ def _busy(
     }
 
 
-def slowing(beside: float, rate: float, calibrated: float, cores: int) -> float:
-    """Return how much longer batches take at a rate than at the calibrated one, for others want the cores too.
-
-    Parameters
-    ----------
-    beside
-        Core seconds of an event outside of batches, `BESIDE`.
-    """
-    return slowdown(beside * rate, cores) / slowdown(beside * calibrated, cores)
+def slowing(beside: Beside, rate: float, calibrated: float, cores: int) -> float:
+    """Return how much longer batches take at a rate than at the calibrated one, for others want the cores too."""
+    return slowdown(beside.cores(rate), cores) / slowdown(beside.cores(calibrated), cores)
 
 
 def compare(phase: Phases, queue: BatchQueue, factor: float, reports: Sequence[BatchReport]) -> dict[str, Any]:
@@ -211,11 +222,11 @@ def p99_interval(took: FloatVector) -> list[float]:
 def event_costs(phases: Sequence[Phases]) -> dict[str, float]:
     """Return each service's core seconds an event: the slope of busy cores over the rate, of those a cluster has too."""
     rates = np.array([phase.rate for phase in phases])
-    names = ("collector", "kafka", "bulk")
+    names = ("collector", "kafka")
     return {name: fitted_line(rates, np.array([p.cores().get(name, 0.0) for p in phases]))[1] for name in names}
 
 
-def told(queue: BatchQueue, beside: float) -> dict[str, float]:
+def told(queue: BatchQueue, beside: Beside) -> dict[str, float]:
     """Return the calibrated queue in numbers."""
     return {
         "fixed_ms": round(queue.fixed * 1000, 1),
@@ -223,6 +234,7 @@ def told(queue: BatchQueue, beside: float) -> dict[str, float]:
         "spread_p99": round(float(np.percentile(queue.spread, 99)), 2),
         "before_ms": round(float(np.median(queue.before)) * 1000, 1),
         "after_ms": round(float(np.median(queue.after)) * 1000, 1),
-        "beside_core_ms_an_event": round(beside * 1000, 4),
+        "beside_cores_idle": round(beside.idle, 3),
+        "beside_core_ms_an_event": round(beside.an_event * 1000, 4),
         "capacity": round(queue.capacity) if np.isfinite(queue.capacity) else 0,
     }

@@ -30,6 +30,8 @@ from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
 
 _PATIENCE_SECONDS = 5.0
+_TAKEN = JSONResponse({"success": True})
+"""What nearly all requests are answered with; an answer says nothing of its request."""
 
 
 class Metrics:
@@ -49,8 +51,7 @@ class Metrics:
         self.seconds = Histogram(
             "afterclick_collector_request_seconds", "Time to answer an ingest request.", registry=self.registry
         )
-        for fate in ("accepted", "no_consent", "rejected"):
-            self.events.labels(fate)
+        self.of_fate = {fate: self.events.labels(fate) for fate in ("accepted", "no_consent", "rejected")}
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class Ingest:
         told_of = [told for _, told in rejected]
         if rejected and len(rejected) == len(opened.messages):
             return JSONResponse({"success": False, "error": told_of[0]["message"], "rejected": told_of}, 400)
-        return JSONResponse({"success": True, "rejected": told_of} if rejected else {"success": True})
+        return JSONResponse({"success": True, "rejected": told_of}) if rejected else _TAKEN
 
     def _read(self, opened: Opened) -> tuple[list[Draft], list[tuple[Event, dict[str, Any]]]]:
         drafts: list[Draft] = []
@@ -191,7 +192,8 @@ class Ingest:
 
     def _count(self, **fates: int) -> None:
         for fate, count in fates.items():
-            self._parts.metrics.events.labels(fate).inc(count)
+            if count:
+                self._parts.metrics.of_fate[fate].inc(count)
 
 
 def _open(opener: Opener, request: Request, body: bytes, arrival: Arrival) -> Opened:
