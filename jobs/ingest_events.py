@@ -21,7 +21,6 @@ from afterclick.connectors import delta_tables, kafka_source
 from afterclick.connectors.accepted_events import decide_fates
 from afterclick.connectors.ledger import read_past
 from afterclick.connectors.recent_events import RecentEvents
-from afterclick.connectors.table_snapshots import snapshots_ahead
 from afterclick.event_clock import EventClock
 from afterclick.event_fates import FATES, Batch, select_parts, with_payload_hash
 from afterclick.events import decode_events
@@ -83,8 +82,7 @@ def write_events(
     checked = with_payload_hash(checked).persist()  # read and decoded once: arrivals, fates and tables look at it
     with delta_tables.fates_lock(settings):
         past = clock.before(batch_id, partial(read_past, spark, settings, batch)) if clock else None
-        with snapshots_ahead(spark, settings, ("events", "ledger")):
-            fates, arrivals, arrived = decide_fates(checked, batch, past=past, settings=settings, recent=recent)
+        fates, arrivals, arrived = decide_fates(checked, batch, past=past, settings=settings, recent=recent)
         counts = fates.counts
         if sample_check and counts["consumed"]:
             sample_check.check(fates.rows, counts["consumed"])
