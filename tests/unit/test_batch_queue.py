@@ -17,13 +17,17 @@ def queue(fixed: float, per_event: float = 0.0, spread: FloatVector = ONE) -> Ba
 
 
 def plain_model(one: BatchQueue, rate: float, seconds: float, post: int) -> list[float]:
-    """Say the same post by post, without arrays; no spread, nothing before or after."""
-    waiting = [number * post / rate for number in range(math.ceil(seconds * rate / post))]
+    """Say the same post by post, without arrays; no spread, nothing before or after.
+
+    In the same order of operations: a post that comes just as a batch begins belongs to it by the last bit.
+    """
+    apart = post / rate
+    waiting = [number * apart for number in range(math.ceil(seconds / apart))]
     took, free_at = [], 0.0
     while waiting:
         start = max(free_at, waiting[0])
         mine = [at for at in waiting if at <= start]
-        free_at = start + one.fixed + one.per_event * len(mine) * post
+        free_at = start + (one.fixed + one.per_event * len(mine) * post)
         took += [free_at - at for at in mine]
         waiting = waiting[len(mine) :]
     return took
