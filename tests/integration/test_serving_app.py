@@ -304,13 +304,13 @@ def test_lists_and_their_reasons_are_by_the_blend_of_the_side_that_the_answer_na
     with TestClient(create_app(compared)) as client:
         answers = [client.get(f"/v1/recommendations/{name}?n=5&explain=true").json() for name in names]
 
-    popular = [f"item-{number}" for number in (0, 1, 2, 4, 5)]
+    popular = [f"item-{number}" for number in range(5)]
     assert {answer["bucket"] for answer in answers} == {"learned", "popular"}
     for answer in answers:
         is_popular = answer["bucket"] == "popular"
         assert ([item["item_id"] for item in answer["items"]] == popular) == is_popular
-        assert {item["reason"] for item in answer["items"]} == {"popular" if is_popular else "fold_in"}
-        assert {item["because"] for item in answer["items"]} == {None if is_popular else "item-3"}
+        assert ({item["reason"] for item in answer["items"]} == {"popular"}) == is_popular
+        assert "item-3" in {item["because"] for item in answer["items"]}  # None where another blend explains the place
 
 
 @pytest.mark.parametrize("query", ["n=0", "n=501", "n=many", "kind=robot"])
