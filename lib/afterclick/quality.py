@@ -118,13 +118,11 @@ def flag_violations(events: DataFrame, suite: Suite) -> DataFrame:
 
     Notes
     -----
-    One pass in the JVM, no Spark job: a Great Expectations checkpoint costs 33-35 jobs a batch. ``array_compact`` would
-    interpret all rules instead of compiling them, as every function with a lambda does with its argument.
+    One pass in the JVM, no Spark job: a Great Expectations checkpoint costs 33-35 jobs a batch.
     A message that is not well formed reports only that: its other columns say nothing.
     """
     checked = with_checks(events)
-    names = [F.when(failure(rule), F.lit(rule.name)).otherwise(_NO_RULE) for rule in suite.rules]
-    return checked.withColumn("failed_rules", F.array_remove(F.array(*names), _NO_RULE)).drop(*CHECK_COLUMNS)
+    return checked.withColumn("failed_rules", failed_names(suite)).drop(*CHECK_COLUMNS)
 
 
 def keep_valid(events: DataFrame, suite: Suite) -> DataFrame:
@@ -171,6 +169,18 @@ _UNNAMED = r"(?:^|\x00)(?:\s*(?:$|\x00)|[{\[])"  # Spark reads a JSON object as 
 def _seconds_ahead(name: str) -> Column:
     """Seconds by which a time lies after the broker's."""
     return (F.unix_micros(name) - F.unix_micros("kafka_at")) / F.lit(1_000_000.0)
+
+
+def failed_names(suite: Suite) -> Column:
+    """Names of the rules that a row breaks, in the suite's order.
+
+    Notes
+    -----
+    ``array_compact`` would interpret all rules instead of compiling them, as every function with a lambda does with its
+    argument (docs/decisions/0060-few-polls.md).
+    """
+    names = [F.when(failure(rule), F.lit(rule.name)).otherwise(_NO_RULE) for rule in suite.rules]
+    return F.array_remove(F.array(*names), _NO_RULE)
 
 
 def failure(rule: Rule) -> Column:

@@ -10,7 +10,6 @@ import pytest
 from afterclick.benchmarks.batch_costs import began, fit_queue, fitted_line
 from afterclick.benchmarks.batch_queue import BatchQueue
 from afterclick.benchmarks.cluster_sizes import (
-    DRIVER_CORES,
     GOAL_SECONDS,
     RATES,
     Costs,
@@ -32,6 +31,7 @@ COSTS = Costs(
     session_seconds=1e-6,
     session_bytes=2_000,
     person_bytes=900,
+    machine_cores=2,
 )
 
 
@@ -101,7 +101,7 @@ def _flat(one: dict[str, Any]) -> dict[str, float]:
     fast = one["recommendations"]
     return {
         **one["cores"],
-        "fast": fast["lanes"] * (fast["cores"] + 1 if fast["cores"] else DRIVER_CORES),
+        "fast": fast["lanes"] * (fast["cores"] + fast["driver_cores"]),
         **{k: v for k, v in one.items() if k in ("partitions",)},
     }
 

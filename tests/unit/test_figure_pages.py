@@ -14,7 +14,7 @@ from afterclick.benchmarks.figure_rows import row
 from afterclick.benchmarks.growth import fitted
 
 QUEUE = BatchQueue(0.1, 0.0005, np.ones(1), np.zeros(1), np.zeros(1))
-COSTS = Costs(0.05, 2e-6, 0.001, 2e-5, {"collector": 4e-4, "kafka": 1e-4, "bulk": 3e-4}, 1e-6, 2_000, 900)
+COSTS = Costs(0.05, 2e-6, 0.001, 2e-5, {"collector": 4e-4, "kafka": 1e-4, "bulk": 3e-4}, 1e-6, 2_000, 900, 2)
 CURVE = fitted([100, 1_000, 10_000], [0.001, 0.002, 0.004])
 
 

@@ -52,10 +52,8 @@ def measure_costs(
         spread = _spread_seconds(spark, settings, subjects[:few])
         driver = _driver_seconds(spark, subjects[0], 2_000 if quick else 20_000)
     announce("ingest and sessions")
-    bulk = sum(
-        (os.cpu_count() or 1) / bench.measure(settings, announce=announce, quick=quick)["measured"]
-        for bench in (ingest, sessions)
-    )
+    cores = os.cpu_count() or 1
+    rates = [bench.measure(settings, announce=announce, quick=quick)["measured"] for bench in (ingest, sessions)]
     announce("open sessions")
     session_seconds, session_bytes = _open_sessions(quick=quick)
     return Costs(
@@ -63,10 +61,11 @@ def measure_costs(
         driver_seconds=driver,
         list_seconds=max(0.0, (second - first) / (many - few)),
         store_seconds=store_seconds,
-        per_event={**per_event, "bulk": bulk},
+        per_event={**per_event, "bulk": sum(cores / rate for rate in rates)},
         session_seconds=session_seconds,
         session_bytes=session_bytes,
         person_bytes=float(person_bytes),
+        machine_cores=cores,
     )
 
 

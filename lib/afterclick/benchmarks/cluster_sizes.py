@@ -19,8 +19,6 @@ BUSY = 0.5
 """Share of a core's time that is planned: the rest is for peaks, restarts and the loss of a machine."""
 EVENTS_A_VISIT, EVENTS_A_PERSON_A_DAY = 15, 20
 """Assumed: of them follow open sessions and people."""
-DRIVER_CORES = 2
-"""Of the measured machine, where the driver makes the lists itself."""
 _CORES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _LANES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
@@ -45,6 +43,8 @@ class Costs:
         Of an open session a batch, in the state and in the memory of a shard at work.
     person_bytes
         Of Redis.
+    machine_cores
+        Of the measured machine: so many has a driver that makes the lists itself.
     """
 
     spread_seconds: float
@@ -55,6 +55,7 @@ class Costs:
     session_seconds: float
     session_bytes: float
     person_bytes: float
+    machine_cores: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class FastPath:
 
     lanes: int
     cores: int
+    driver_cores: int
     p50_ms: float
     p99_ms: float
 
@@ -109,15 +111,16 @@ def _size(
 
 def fast_path(queue: BatchQueue, costs: Costs, rate: float) -> FastPath | None:
     """Return the fewest cores, then lanes, with which the p99 of freshness stays below `GOAL_SECONDS`; None: not with any."""
-    spread = [(lanes * (cores + 1), lanes, cores) for lanes in _LANES for cores in _CORES]  # and a driver's core
-    for _, lanes, cores in sorted([*spread, *[(lanes * DRIVER_CORES, lanes, 0) for lanes in _LANES]]):
+    applications = [(0, costs.machine_cores), *[(cores, 1) for cores in _CORES]]
+    choices = [(lanes * sum(one), lanes, *one) for lanes in _LANES for one in applications]
+    for _, lanes, cores, driver_cores in sorted(choices):
         one = spread_queue(queue, costs, cores) if cores else queue
         if 2 * one.steady_batch(rate / lanes) > GOAL_SECONDS:  # even without spread
             continue
         seconds = simulate(one, rate / lanes, seconds=60, seed=1, post=max(10, round(rate / lanes / 2_000))).seconds
         p50, p99 = np.percentile(seconds, [50, 99])
         if p99 <= GOAL_SECONDS:
-            return FastPath(lanes, cores, round(float(p50) * 1000), round(float(p99) * 1000))
+            return FastPath(lanes, cores, driver_cores, round(float(p50) * 1000), round(float(p99) * 1000))
     return None
 
 

@@ -4,8 +4,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from afterclick.benchmarks.cluster_sizes import DRIVER_CORES
-
 MARKS = ("<!-- last figures -->", "<!-- end -->")
 CURVES = "growth.svg"
 
@@ -99,18 +97,19 @@ def _clusters(clusters: Mapping[str, Any]) -> list[str]:
 
 
 def _column(one: Mapping[str, Any]) -> dict[str, str]:
-    fast, cores = one["recommendations"], one["cores"]
+    fast, of_service = one["recommendations"], one["cores"]
     lists = "not with any number tried"
     if fast:
-        of_one = f"({fast['cores']} + 1)" if fast["cores"] else f"{DRIVER_CORES}, lists on the driver"
+        cores, driver = fast["cores"], fast["driver_cores"]
+        of_one = f"({cores} + {driver})" if cores else f"{driver}, lists on the driver"
         lists = f"{fast['lanes']:,} × {of_one}"
     return {
         "`update_recommendations`: applications × (executor cores + driver)": lists,
         "its freshness p50 / p99, ms": f"{fast['p50_ms']} / {fast['p99_ms']}" if fast else "",
-        "cores of `ingest_events` and `build_sessions`": f"{cores['bulk']:,}",
+        "cores of `ingest_events` and `build_sessions`": f"{of_service['bulk']:,}",
         "`sessions.shards`, and memory for open sessions": f"{one['session_shards']:,}; {one['session_memory_gb']:,} GB",
-        "collector processes": f"{cores['collector']:,}",
-        "cores of Kafka": f"{cores['kafka']:,}",
+        "collector processes": f"{of_service['collector']:,}",
+        "cores of Kafka": f"{of_service['kafka']:,}",
         "partitions of the topic": f"{one['partitions']:,}",
         "cores of Redis, one a shard": f"{one['redis_cores']:,}",
         "Redis for each day's people who are kept": f"{one['people_a_day']:,}: {one['redis_gb_a_day_of_people']:,} GB",

@@ -16,7 +16,7 @@ from afterclick.connectors.catalogue_store import ServedCatalogue, write_catalog
 from afterclick.connectors.delta_tables import append_once, read_table, table_lock, table_path
 from afterclick.enrichment import ITEM_COLUMNS
 from afterclick.errors import ContractError, StoreUnavailableError
-from afterclick.quality import failure, read_suite
+from afterclick.quality import failed_names, read_suite
 from afterclick.schemas import TABLES
 from afterclick.schemas_dimensions import REJECTED_ROW
 from afterclick.settings import Settings
@@ -56,8 +56,7 @@ def import_dimension(spark: SparkSession, settings: Settings, table: str, rows: 
     numbered = rows.append_column("line", pa.array(range(len(rows)), pa.int64()))
     lines = spark.createDataFrame(numbered)
     suite = read_suite(settings.suite_path(table))
-    reasons = F.array_compact(F.array(*[F.when(failure(rule), F.lit(rule.name)) for rule in suite.rules]))
-    checked = lines.withColumn("reasons", reasons).persist()
+    checked = lines.withColumn("reasons", failed_names(suite)).persist()
     try:
         valid = checked.where(F.size("reasons") == 0).withColumn("updated_at", F.lit(datetime.now(UTC)))
         rejected = checked.where(F.size("reasons") > 0).withColumns(
