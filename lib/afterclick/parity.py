@@ -134,4 +134,4 @@ def _listed(recommender: Recommender, cases: Sequence[_Case], n: int) -> list[np
 
 def _fold_in_scores(recommender: Recommender, cases: Sequence[_Case]) -> npt.NDArray[np.float64]:
     sequences = recommender.sequences([case.records for case in cases])
-    return np.asarray(recommender.score(sequences).evidence.fold_in, np.float64)
+    return recommender.fold_in_scores(sequences)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -17,9 +17,9 @@ from afterclick.connectors.redis_store import StoredHistory
 from afterclick.fold_in import FoldInBasis, contributions, prepare_basis
 from afterclick.histories import EVENT_TYPE_CODES, RECORD
 from afterclick.list_records import REASONS, TopList
-from afterclick.listed_reasons import Explainer, Places, Scored, main_sources
+from afterclick.listed_reasons import Explainer
 from afterclick.mixtures import Mixture, Mixtures, is_back
-from afterclick.model_evidence import ModelBasis, ModelEvidence
+from afterclick.model_evidence import Listed, ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
 from afterclick.places import ListedItem
 from afterclick.popular_list import popular_list
@@ -67,7 +67,7 @@ class Recommender:
         popularity, sources = self.model.popularity, self.model.sources
         trend = sources.trend if sources else np.zeros_like(popularity)
         shares = popularity / max(popularity.max(), 1e-12), trend / max(trend.max(), 1e-12)
-        return ModelBasis(self.model, self.basis, np.ascontiguousarray(self.basis.item_factors.T), *shares)
+        return ModelBasis(self.model, self.basis, *shares)
 
     @cached_property
     def _weight_of_code(self) -> npt.NDArray[np.float64]:
@@ -143,28 +143,20 @@ class Recommender:
         if not records:
             return []
         sequences = self.sequences(records)
+        seen = (sequences.people, sequences.items) if self.settings.exclude_seen else None
         evidence = ModelEvidence(self._model_basis, sequences)
-        scored = [evidence.scored(mixture) for mixture in mixtures]
-        lists = [self._places(one, self._best(one.scores, sequences)) for one in scored]
+        best = [evidence.known(mixture).best(self.settings.list_size, seen) for mixture in mixtures]
+        is_known = np.diff(sequences.indptr) > 0
+        lists = [self._places(one, is_known) for one in best]
         return [list(of_person) for of_person in zip(*lists, strict=True)]
 
-    def _places(self, scored: Scored, best: Places) -> list[list[ListedItem]]:
-        """Return everybody's best items, each with the reason that its score is mostly made of."""
-        scores = scored.scores[best.people, best.items].round(6)
-        columns = self._names[best.items], scores, _REASONS[main_sources(scored, best)]
+    def _places(self, best: Listed, is_known: npt.NDArray[np.bool_]) -> list[list[ListedItem]]:
+        """Return the best items of those of whom something is known, each with the reason that its score is mostly made of."""
+        is_listed = np.isfinite(best.scores) & is_known[:, None]
+        columns = self._names[best.items[is_listed]], best.scores[is_listed].round(6), _REASONS[best.mains[is_listed]]
         places = list(map(ListedItem, *(column.tolist() for column in columns)))
-        cuts = np.searchsorted(best.people, np.arange(len(scored.scores) + 1)).tolist()
+        cuts = np.concatenate([[0], np.cumsum(np.count_nonzero(is_listed, axis=1))]).tolist()
         return [places[begin:end] for begin, end in pairwise(cuts)]
-
-    def _best(self, scored: npt.NDArray[np.floating[Any]], sequences: Sequences) -> Places:
-        """Return everybody's best items that may be listed."""
-        scores = scored.copy()
-        if self.settings.exclude_seen:
-            scores[sequences.people, sequences.items] = -np.inf
-        ranked = top_n(scores, self.settings.list_size)
-        is_known = np.diff(sequences.indptr) > 0
-        people, places = np.nonzero(np.isfinite(ranked.scores) & is_known[:, None])
-        return Places(people, ranked.items[people, places])
 
     def explain(
         self, records: npt.NDArray[np.void], listed: Mapping[str, str], *, most: int = 5, now_ms: int = 0
@@ -189,9 +181,10 @@ class Recommender:
         known = np.flatnonzero(rows >= 0)
         if not len(sequences.items) or not len(known):
             return {}
-        scored = self.score(sequences, mixtures.returning if is_away else mixtures.in_visit)
-        whys = self._explain(scored, sequences, rows[known])
-        carriers = self._carriers(scored.interest, rows[known], most)
+        evidence = ModelEvidence(self._model_basis, sequences)
+        sources = evidence.known(mixtures.returning if is_away else mixtures.in_visit)
+        whys = self._explain(sources, sequences, rows[known])
+        carriers = self._carriers(sources.interest, rows[known], most)
         explained = {}
         for place, why, carried_by in zip(known.tolist(), whys, carriers, strict=True):
             item_id, reason = told[place]
@@ -246,15 +239,12 @@ class Recommender:
         weights = self._weight_of_code[joined["event_type"]]
         return take_sequences(indptr, rows, weights, (rows >= 0) & (weights > 0))
 
-    def score(self, sequences: Sequences, mixture: Mixture | None = None) -> Scored:
-        """Return everybody's score of every item: the blend, or fold-in alone where the model has no other source.
-
-        Parameters
-        ----------
-        mixture
-            None: that of people in a visit.
-        """
-        return ModelEvidence(self._model_basis, sequences).scored(mixture or self._mixtures.in_visit)
+    def fold_in_scores(self, sequences: Sequences) -> npt.NDArray[np.float64]:
+        """Return what fold-in alone makes of every item, as for people in a visit; shape (n_people, n_items)."""
+        _, vectors = ModelEvidence(self._model_basis, sequences).folded(
+            self._mixtures.in_visit.rules.interest_half_life
+        )
+        return np.asarray(vectors @ self.basis.item_factors.T, np.float64)
 
 
 def session_records(item_ids: Sequence[str]) -> npt.NDArray[np.void]:

@@ -55,7 +55,6 @@ COVERED_BY = {
     "subject_tables": "test_subject_store",
     "recommender": "test_source_training",
     "listed_reasons": "test_source_training",
-    "model_evidence": "test_source_training",
     "model_sources": "test_source_training",
     "withdrawn_items": "test_serving_app",
     "answers": "test_serving_answers",

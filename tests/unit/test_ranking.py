@@ -1,39 +1,68 @@
 """Lists: best first, ties by item order, exclusions last."""
 
+from unittest import mock
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterclick.ranking import popular_top_n, rank_top_n, top_n
-
-ITEMS = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0], [2.0, 0.0]])
-
-
-def test_rank_top_n_puts_the_best_first_and_breaks_ties_by_item() -> None:
-    ranked = rank_top_n(np.array([[1.0, 0.0], [0.0, 1.0]]), ITEMS, 3)
-
-    assert ranked.items.tolist() == [[3, 0, 2], [1, 0, 2]]
-    assert ranked.scores[0].tolist() == [2.0, 1.0, 1.0]
+from afterclick import ranking
+from afterclick.ranking import cut_columns, popular_top_n, rank_products, top_n
+from afterclick.sequences import Cells
 
 
-def test_rank_top_n_lists_no_excluded_item_while_others_remain() -> None:
-    excluded = (np.array([0, 0]), np.array([3, 0]))
+@given(
+    n_items=st.integers(1, 400),
+    n=st.integers(1, 30),
+    block=st.integers(1, 400),
+    times=st.integers(1, 3),
+    order=st.sampled_from(["any", "rising", "falling"]),
+    seed=st.integers(0, 2**16),
+)
+def test_rank_products_equals_a_full_sort_wherever_a_block_ends(
+    *, n_items: int, n: int, block: int, times: int, order: str, seed: int
+) -> None:
+    draw = np.random.default_rng(seed)
+    places = {"any": draw.permutation(n_items), "rising": np.arange(n_items), "falling": np.arange(n_items)[::-1]}[
+        order
+    ]
+    rows, columns = np.array([[1, 0], [2, 0], [0, 1]], np.float32), np.zeros((n_items, 2), np.float32)
+    columns[:, 0], columns[:, 1] = places * 8, draw.permutation(n_items) * 8
+    added = [some_cells(draw, len(rows), n_items, value) for value in (0.5, 2.25)[:times]]
+    excluded = draw.integers(0, len(rows), n_items // 2), draw.integers(0, n_items, n_items // 2)
 
-    assert rank_top_n(np.array([[1.0, 0.0]]), ITEMS, 2, excluded=excluded).items.tolist() == [[2, 1]]
+    with mock.patch.object(ranking, "_BLOCK", block), mock.patch.object(ranking, "_KEPT", times):
+        ranked = rank_products(rows, cut_columns(columns), n, added=added, excluded=excluded)
+
+    scores = (rows @ columns.T).astype(float)
+    for cells in added:
+        scores[cells.people, cells.items] += cells.values
+    scores[excluded] = -np.inf
+    best = np.argsort(-scores, axis=1, kind="stable")[:, :n]
+    expected = np.take_along_axis(scores, best, axis=1)
+    assert (-np.sort(-ranked.scores, axis=1) == expected).all()
+    assert (np.take_along_axis(scores, ranked.items, axis=1) == ranked.scores).all()
+    assert all(len(set(items)) == len(items) for items in ranked.items.tolist())
 
 
-def test_rank_top_n_lists_all_when_n_exceeds_the_items() -> None:
-    assert rank_top_n(np.ones((1, 2)), ITEMS, 99).items.shape == (1, 4)
+def some_cells(draw: np.random.Generator, people: int, items: int, value: float) -> Cells:
+    of_people, of_items = np.nonzero(draw.random((people, items)) < 0.2)
+    return Cells(of_people, of_items, np.full(len(of_people), value))
 
 
-def test_rank_top_n_equals_a_full_sort() -> None:
-    draw = np.random.default_rng(5)
-    users, items = draw.normal(size=(20, 6)), draw.normal(size=(300, 6))
+def test_rank_products_lists_no_excluded_item_while_others_remain() -> None:
+    columns = np.array([[1], [0.5], [2]], np.float32)
 
-    expected = np.argsort(-(users @ items.T), axis=1, kind="stable")[:, :10]
+    ranked = rank_products(
+        np.ones((1, 1), np.float32), cut_columns(columns), 2, excluded=(np.array([0]), np.array([2]))
+    )
 
-    assert (rank_top_n(users, items, 10).items == expected).all()
+    assert sorted(ranked.items[0].tolist()) == [0, 1]
+
+
+def test_rank_products_lists_all_when_n_exceeds_the_items() -> None:
+    assert rank_products(np.ones((1, 2), np.float32), cut_columns(np.ones((4, 2))), 99).items.shape == (1, 4)
 
 
 @given(n_items=st.integers(1, 3000), n=st.integers(1, 30), left_out=st.integers(0, 3000), seed=st.integers(0, 2**16))

@@ -13,9 +13,9 @@ from implicit.cpu.topk import topk
 from threadpoolctl import threadpool_limits
 
 from afterclick.benchmarks.interleaved import compare
-from afterclick.blend import Evidence, blend_scores
 from afterclick.fold_in import fold_in_users, prepare_basis
-from afterclick.ranking import top_n
+from afterclick.model_evidence import Known, ModelBasis
+from afterclick.models import Model
 from afterclick.sequences import Cells
 
 PEOPLE, SEEN, RANK, BEST = 64, 30, 64, 20
@@ -42,20 +42,20 @@ def _measure(items: int, runs: int, announce: Callable[[str], None]) -> dict[str
     announce(f"{items:,} items: {runs} runs of each")
     draw = np.random.default_rng(1)
     factors = (draw.normal(size=(items, RANK)) / 8).astype(np.float32)
-    basis = prepare_basis(factors, regularization=0.05)
-    transposed = np.ascontiguousarray(factors.T)
+    basis, shares = prepare_basis(factors, regularization=0.05), draw.random(items)
+    model = Model("v1", np.arange(items).astype(str), factors, shares, 0.05, 1.0, {}, "")
+    with_shares = ModelBasis(model, basis, shares, shares)
     indptr = np.arange(PEOPLE + 1, dtype=np.int64) * SEEN
     indices = np.concatenate([np.sort(draw.choice(items, SEEN, replace=False)) for _ in range(PEOPLE)])
     confidence = 1 + draw.random(len(indices)) * 9
-    shares = draw.random(items)
     none = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     weights = np.tile([1.0, 0.0, 0.0, 0.1, 0.0], (PEOPLE, 1))
+    transposed = np.ascontiguousarray(factors.T)
     vectors = fold_in_users(basis, indptr, indices, confidence).astype(np.float32)
 
     def ours() -> npt.NDArray[np.int64]:
-        folded = fold_in_users(basis, indptr, indices, confidence).astype(np.float32)
-        evidence = Evidence(folded @ transposed, none, none, shares, shares)
-        return top_n(blend_scores(evidence, weights), BEST).items
+        folded = fold_in_users(basis, indptr, indices, confidence)
+        return Known(with_shares, none, folded, none, none, weights).best(BEST, None).items
 
     def plain() -> npt.NDArray[np.int64]:
         return np.asarray(np.argpartition(-(vectors @ transposed), BEST, axis=1)[:, :BEST])
