@@ -11,8 +11,9 @@ import logging
 import sys
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,7 +25,7 @@ from afterclick.interactions import distinct_interactions, select_interactions, 
 from afterclick.job_runner import job_context
 from afterclick.settings import Settings
 from afterclick.source_training import add_sources
-from afterclick.training import train
+from afterclick.training import Training, train
 
 logger = logging.getLogger(__name__)
 
@@ -62,36 +63,58 @@ def train_candidate(spark: SparkSession, settings: Settings, date: str) -> str:
         logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
         return str(found.tags[model_registry.VERSION_TAG])
     begun = time.monotonic()
-    learned = read_accepted(spark, settings).where(~is_held_out(settings.promotion.holdout_percent))
-    interactions = select_interactions(learned)
+    interactions = learned_from(spark, settings)
     weights = weigh_interactions(interactions, settings.recommendations.event_weights).toArrow()
     read_at = time.monotonic()
     now = datetime.now(UTC)
     training = train(
         weights,
         settings.model,
-        version=f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}",
+        version=version_now(now),
         trained_at=now.isoformat(timespec="milliseconds"),
         event_weights=settings.recommendations.event_weights,
     )
     fitted_at = time.monotonic()
     training = add_sources(training, distinct_interactions(interactions).toArrow(), settings)
-    blended_at = time.monotonic()
-    users, items = training.weights.shape
-    figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz)}
-    figures |= {"read_seconds": read_at - begun, "fit_seconds": fitted_at - read_at}
-    figures["blend_seconds"] = blended_at - fitted_at
+    seconds = {"read_seconds": read_at - begun, "fit_seconds": fitted_at - read_at}
     parameters = settings.model.model_dump(include={"backend", "rank", "regularization", "alpha", "iterations", "seed"})
+    seconds["blend_seconds"] = time.monotonic() - fitted_at
+    return register_candidate(spark, settings, training, date, parameters=parameters, seconds=seconds)
+
+
+def register_candidate(
+    spark: SparkSession,
+    settings: Settings,
+    training: Training,
+    date: str,
+    *,
+    parameters: Mapping[str, Any],
+    seconds: Mapping[str, float],
+) -> str:
+    """Register a model with what it was made of; return the date's version."""
+    begun = time.monotonic()
+    client = model_registry.open_registry(settings)
+    users, items = training.weights.shape
+    figures = {"users": float(users), "items": float(items), "interactions": float(training.weights.nnz), **seconds}
     tags = {model_registry.DATE_TAG: date, "events_delta_version": table_version(spark, settings), "code": __version__}
     registered = model_registry.register_model(
         client, settings, training.model, parameters=parameters, metrics=figures, tags=tags
     )
-    register_seconds = time.monotonic() - blended_at
-    model_registry.log_figures(client, registered.run_id, {"register_seconds": register_seconds})
-    told = "model trained version=%s users=%d items=%d read_s=%.1f fit_s=%.1f register_s=%.1f"
-    seconds = (figures["read_seconds"], figures["fit_seconds"], register_seconds)
-    logger.info(told, training.model.version, users, items, *seconds)
+    figures["register_seconds"] = time.monotonic() - begun
+    model_registry.log_figures(client, registered.run_id, {"register_seconds": figures["register_seconds"]})
+    told = " ".join(f"{name}={figure:.1f}" for name, figure in figures.items() if name.endswith("_seconds"))
+    logger.info("model trained version=%s users=%d items=%d %s", training.model.version, users, items, told)
     return str(registered.tags[model_registry.VERSION_TAG])
+
+
+def version_now(now: datetime) -> str:
+    """Return the name of a version made now."""
+    return f"{now:%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+
+
+def learned_from(spark: SparkSession, settings: Settings) -> DataFrame:
+    """Return `schemas.INTERACTION` of everybody but the people who judge models."""
+    return select_interactions(read_accepted(spark, settings).where(~is_held_out(settings.promotion.holdout_percent)))
 
 
 def is_held_out(percent: int) -> Column:

@@ -50,6 +50,14 @@ def add_sources(training: Training, interactions: pa.Table, settings: "Settings"
     return replace(training, model=replace(training.model, sources=sources))
 
 
+def count_again(training: Training, interactions: pa.Table, settings: "Settings") -> Training:
+    """Return the training with its model's counts as of now, blended as they were; parameters and errors of `add_sources`."""
+    if not (sources := training.model.sources):
+        return training
+    log = _log_of(interactions, training.model.item_ids, settings.recommendations)
+    return replace(training, model=replace(training.model, sources=count_sources(log, sources.mixtures)))
+
+
 def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool, gap_ms: int = GAP_MS) -> ModelSources:
     """Count followers and trend over a whole log, and learn on its last tenth how to blend them.
 
@@ -67,6 +75,11 @@ def learn_sources(log: EventLog, settings: ModelSettings, *, repeats: bool, gap_
         mixtures = Mixtures(unlearned, unlearned, gap_ms)
     else:
         mixtures = learn_mixtures(replay, begin, len(log))
+    return count_sources(log, mixtures)
+
+
+def count_sources(log: EventLog, mixtures: Mixtures) -> ModelSources:
+    """Count followers, trend and repeats over a whole log."""
     counted = ReplayedSources(log, mixtures.in_visit.rules)
     counted.advance(len(log))
     table = counted.table
