@@ -10,10 +10,10 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import model_registry
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
+from integration.test_train_model import walk
 from jobs.import_history import import_log
 from jobs.refresh_model import refresh_candidate
 from jobs.train_model import train_candidate
-from tests.integration.test_train_model import walk
 
 NEW = "i20"
 """Follows the last of the twenty items that `walk` knows."""
