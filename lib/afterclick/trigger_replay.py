@@ -14,7 +14,7 @@ from pyspark.sql import functions as F
 from afterclick.session_shards import ARRIVING
 from afterclick.sessions import select_arriving
 from afterclick.trigger_file import read_rules
-from afterclick.trigger_rules import ReturnAfterAbsence, Rule, horizon
+from afterclick.trigger_rules import ReturnAfterAbsence, Rule, horizons
 from afterclick.triggers import FIRED, TriggerShard, advance_triggers
 
 _FIRED_DDL = (
@@ -80,7 +80,7 @@ def _memory(rules: Sequence[Rule]) -> int:
     """Return how far before the interval an event can matter, in microseconds."""
     cooldown = max((rule.cooldown for rule in rules), default=0)
     absence = max((rule.absence for rule in rules if isinstance(rule, ReturnAfterAbsence)), default=0)
-    return cooldown + max(horizon(rules), 4 * absence) + 1
+    return cooldown + max(int(horizons(rules).max()), 4 * absence) + 1
 
 
 def lateness_seconds(events: DataFrame, due_us: Any, interval: Interval, *, delay_seconds: float) -> dict[str, float]:

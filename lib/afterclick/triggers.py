@@ -23,7 +23,7 @@ from afterclick.trigger_rules import (
     Rule,
     distinct_rows,
     find_due,
-    horizon,
+    horizons,
     keep_cooldown,
 )
 
@@ -178,8 +178,9 @@ def _advance_clocks(
 
 
 def _forget(rows: pa.Table, events: Events, rules: Sequence[Rule]) -> pa.Table:
-    """Keep what the rules still need; of what is older only the last time each person was there, for returns."""
-    is_recent = events.at > events.upper - horizon(rules)
+    """Keep what the rules still need of its kind; of the rest only the last time each person was there, for returns."""
+    needed_for = horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
+    is_recent = events.at > events.upper - needed_for
     recent = rows.filter(pa.array(is_recent))
     absences = [rule.absence for rule in rules if isinstance(rule, ReturnAfterAbsence)]
     if not absences:

@@ -1,7 +1,9 @@
 """Trigger rules through `triggers.advance_triggers`, against plain models that look at the whole history each time."""
 
+import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 from typing import Any
 
 import pyarrow as pa
@@ -9,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from afterclick.activity_rules import CART, SEEN, VIEW
 from afterclick.session_shards import ARRIVING
 from afterclick.trigger_conditions import read_condition
 from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, ReturnAfterAbsence, Rule
@@ -34,7 +37,7 @@ def as_arriving(events: Sequence[Event]) -> pa.Table:
     rows = [
         {
             "subject_id": event.subject, "event_key": number, "event_type": event.kind, "event_us": event.at,
-            "received_us": event.at, "item_ids": [event.item], "may_trigger": event.allowed,
+            "received_us": event.at, "item_ids": event.item.split("+"), "may_trigger": event.allowed,
             "partition": event.partition, "page_path": f"/{event.item}",
         }
         for number, event in enumerate(events)
@@ -256,6 +259,58 @@ def test_every_rule_fires_the_same_for_any_split_and_order_within_the_delay(
     batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
 
     assert sorted(fire(all_rules, *batches, floor=10_000)) == sorted(fire(all_rules, events, floor=10_000))
+
+
+HOUR = 60 * MINUTE
+EVERY_KIND = ["cart", "cart", "remove_from_cart", "remove_from_cart", "view", "view", "view", "purchase", "page", "identify"]
+rules_of_hours: list[Rule] = [
+    CartAbandonment("left", cooldown=MINUTE, after=10 * MINUTE, forget=30 * MINUTE),
+    RepeatedVisits("v", HOUR, of="item", times=2, within=2 * HOUR),
+    RepeatedVisits("p", HOUR, of="page", times=3, within=HOUR),
+    ReturnAfterAbsence("back", cooldown=0, absence=30 * MINUTE),
+    replace(condition("views_30m >= 1 and carts_24h == 0", cooldown=HOUR), name="looks"),
+    replace(condition("purchases_2h >= 2", cooldown=HOUR), name="buys"),
+    replace(condition("events_2h >= 4", cooldown=HOUR), name="busy"),
+]
+
+
+def a_day(seed: int) -> list[Event]:
+    """Build a day of two people in which every rule fires, some events with two items, some without consent."""
+    draw = random.Random(seed)
+    steps = [draw.expovariate(1 / 4) for _ in range(400)]
+    times = [round(at) * MINUTE for at in accumulate(steps)]
+    items = ["cup", "mug", "pot", "cup+mug", "mug+pot"]
+    return [
+        Event(at, draw.choice(EVERY_KIND), draw.choice(items), draw.choice(["ada", "bob"]), draw.random() < 0.97)
+        for at in times
+    ]
+
+
+@pytest.mark.parametrize("rule", rules_of_hours, ids=lambda rule: rule.name)
+def test_what_is_forgotten_is_never_asked_for(rule: Rule) -> None:
+    """Rules one by one: with all of them the longest memory of one would hide the others'."""
+    fired = 0
+    for seed in range(6):
+        events = a_day(seed)
+        batches = [events[begin : begin + 7] for begin in range(0, len(events), 7)]
+
+        whole = fire([rule], events, floor=9999 * HOUR)
+
+        assert sorted(fire([rule], *batches, floor=9999 * HOUR)) == sorted(whole)
+        fired += len(whole)
+    assert fired > 5
+
+
+def test_of_a_day_of_views_the_state_keeps_those_that_a_rule_still_looks_at() -> None:
+    events = [Event(minute * MINUTE, kind) for minute in range(24 * 60) for kind in ("view", "page", "identify")]
+    events.append(Event(MINUTE, "cart"))
+    rules = [rules_of_hours[number] for number in (1, 3)]
+    rules.append(CartAbandonment("left", cooldown=0, after=HOUR, forget=24 * HOUR))
+
+    shard = advance_triggers(TriggerShard.empty(), as_arriving(events), rules, delay_us=0).shard
+
+    kinds = shard.recent["kind"].to_pylist()
+    assert {kind: kinds.count(kind) for kind in set(kinds)} == {VIEW: 120, CART: 1, SEEN: 1}
 
 
 @pytest.mark.parametrize("rules", [[], [CARTS]])

@@ -121,7 +121,8 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     -------
     dict
         `measured`: p99 of the last window over that of the first; `first`, `last`: ms; `counts`: see `compare_counts`;
-        `memory`: MB by service with slope and noise, the first window left out; `redis_bytes_a_person`.
+        `memory`: MB by service with slope and noise, the first window left out; `memory_last_half`: the same of the
+        second half, when a JVM has taken the heap that it may have; `redis_bytes_a_person`.
     """
     settings = hurried(settings, pace)
     with running_path(settings, announce, is_quick=pace.is_quick) as path:
@@ -149,6 +150,7 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
         "missed": run.probe.missed,
         "counts": {**found, "retried_posts": run.counts.retried, "refused": sum(run.counts.refused.values())},
         "memory": run.diary.trends(since=window),
+        "memory_last_half": run.diary.trends(since=pace.seconds / 2),
         "redis_bytes_a_person": round(redis_bytes / max(1, people)),
         "people": people,
     }
