@@ -5,7 +5,7 @@ The state holds, as sets, the events the rules still need, so that a redelivered
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
 from afterclick.arrow_state import IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
 from afterclick.trigger_rules import (
+    BoolVector,
     CartAbandonment,
     Due,
     Events,
@@ -54,6 +55,10 @@ _LAST = pa.schema([("rule", pa.string()), ("subject_id", pa.string()), ("due_us"
 _CLOCKS = pa.schema([("partition", pa.int32()), ("decided_us", pa.int64())])
 BEGINNING = -(2**62)
 _REMEMBERED_ABSENCES = 4
+_UNTIDY = 0.1
+"""Share of rows that nobody needs from which those of people who did nothing are looked through."""
+Limits = tuple[IntVector, IntVector]
+"""By Kafka partition, up to where its events were decided before and are decided now."""
 
 
 @dataclass(frozen=True)
@@ -92,34 +97,27 @@ def advance_triggers(
         No partition's clock stands before this: for one that has fallen silent.
     """
     clocks, limits = _advance_clocks(shard.clocks, arriving, delay_us, floor_us)
-    rows = concatenate(_RECENT, [shard.recent, _as_rows(arriving)])
-    (people, _), names = encode(rows["subject_id"], shard.last["subject_id"])
+    arrived = _as_rows(arriving)
+    is_awake = _is_awake(shard.recent, arrived, rules, limits)
+    rows = concatenate(_RECENT, [shard.recent.filter(pa.array(is_awake)), arrived])
+    (people, last_people), names = encode(rows["subject_id"], shard.last["subject_id"])
     (items,), item_ids = encode(rows["item_id"], in_order=True)
     (pages,), _ = encode(rows["page"], in_order=True)
-    lower, upper = (limit[rows["partition"].to_numpy()] for limit in limits)
-    events = Events(
-        subject=people,
-        at=rows["at"].to_numpy(),
-        kind=rows["kind"].to_numpy().astype(np.int64),
-        item=items,
-        page=pages,
-        is_first=pc.cast(rows["is_first"], pa.int8()).to_numpy() > 0,
-        lower=lower,
-        upper=upper,
-    )
+    events = _as_events(rows, people, items, pages, limits)
     kept = distinct_rows(events)
     events = events.take(kept)
-    active = _active(events, rules)
 
     reached = pc.min(clocks["decided_us"]).as_py() or BEGINNING
     last, fired = [], []
     for rule in rules:
-        recent = _last_of(rule, shard.last, names)
-        due = keep_cooldown(rule, find_due(rule, active), recent)
+        recent = _last_of(rule, shard.last, last_people)
+        due = keep_cooldown(rule, find_due(rule, events), recent)
         fired.append(_as_fired(rule, due, names, item_ids))
         still = [(who, at) for who, at in recent.items() if at > reached - rule.cooldown]
         last.append(_as_last(rule, still, names))
-    state = TriggerShard(_forget(rows.take(pa.array(kept)), events, rules), concatenate(_LAST, last), clocks)
+    asleep = _tidy(shard.recent.filter(pa.array(~is_awake)), rules, limits)
+    remembered = concatenate(_RECENT, [asleep, _forget(rows.take(pa.array(kept)), events, rules)])
+    state = TriggerShard(remembered, concatenate(_LAST, last), clocks)
     return TriggerChange(state, concatenate(FIRED, fired))
 
 
@@ -151,19 +149,32 @@ def _as_rows(arriving: pa.Table) -> pa.Table:
     return pa.table(columns, names=_RECENT.names)
 
 
-def _active(events: Events, rules: Sequence[Rule]) -> Events:
-    """Keep the people of whom anything can be due now."""
-    is_asked = np.zeros(len(events), bool)
+def _is_awake(recent: pa.Table, arrived: pa.Table, rules: Sequence[Rule], limits: Limits) -> BoolVector:
+    """Return which remembered rows are of people who did something now, or of whom anything can be due now."""
+    (people, here), _ = encode(recent["subject_id"], arrived["subject_id"])
+    at, (lower, upper) = recent["at"].to_numpy(), (limit[recent["partition"].to_numpy()] for limit in limits)
+    is_awake = np.zeros(max(people.max(initial=-1), here.max(initial=-1)) + 1, bool)
+    is_awake[here] = True
     for after in {0, *[rule.after for rule in rules if isinstance(rule, CartAbandonment)]}:
-        is_asked |= (events.at + after > events.lower) & (events.at + after <= events.upper)
-    is_active = np.zeros(events.subject.max(initial=-1) + 1, bool)
-    is_active[events.subject[is_asked]] = True
-    return events.take(is_active[events.subject])
+        is_awake[people[(at + after > lower) & (at + after <= upper)]] = True
+    return np.asarray(is_awake[people])
 
 
-def _advance_clocks(
-    clocks: pa.Table, arriving: pa.Table, delay_us: int, floor_us: int
-) -> tuple[pa.Table, tuple[IntVector, IntVector]]:
+def _as_events(rows: pa.Table, people: IntVector, items: IntVector, pages: IntVector, limits: Limits) -> Events:
+    lower, upper = (limit[rows["partition"].to_numpy()] for limit in limits)
+    return Events(
+        subject=people,
+        at=rows["at"].to_numpy(),
+        kind=rows["kind"].to_numpy().astype(np.int64),
+        item=items,
+        page=pages,
+        is_first=pc.cast(rows["is_first"], pa.int8()).to_numpy() > 0,
+        lower=lower,
+        upper=upper,
+    )
+
+
+def _advance_clocks(clocks: pa.Table, arriving: pa.Table, delay_us: int, floor_us: int) -> tuple[pa.Table, Limits]:
     """Return the clocks after the batch, and by partition up to where decided before and now."""
     known, partitions = clocks["partition"].to_numpy(), arriving["partition"].to_numpy()
     size = int(max(known.max(initial=-1), partitions.max(initial=-1))) + 1
@@ -177,10 +188,25 @@ def _advance_clocks(
     return table, (lower, upper)
 
 
+def _tidy(rows: pa.Table, rules: Sequence[Rule], limits: Limits) -> pa.Table:
+    """Forget what rows of people who did nothing need no more, once it is a good part of them: that is cheaper than often."""
+    nothing = np.full(len(rows), -1)
+    events = _as_events(rows, nothing, nothing, nothing, limits)
+    is_over = ~_is_needed(events, rules) & (events.kind != SEEN)
+    if np.count_nonzero(is_over) <= _UNTIDY * len(rows):
+        return rows
+    (people,), _ = encode(rows["subject_id"])
+    return _forget(rows, replace(events, subject=people), rules)
+
+
+def _is_needed(events: Events, rules: Sequence[Rule]) -> BoolVector:
+    needed_for = horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
+    return np.asarray(events.at > events.upper - needed_for)
+
+
 def _forget(rows: pa.Table, events: Events, rules: Sequence[Rule]) -> pa.Table:
     """Keep what the rules still need of its kind; of the rest only the last time each person was there, for returns."""
-    needed_for = horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
-    is_recent = events.at > events.upper - needed_for
+    is_recent = _is_needed(events, rules)
     recent = rows.filter(pa.array(is_recent))
     absences = [rule.absence for rule in rules if isinstance(rule, ReturnAfterAbsence)]
     if not absences:
@@ -200,10 +226,9 @@ def _forget(rows: pa.Table, events: Events, rules: Sequence[Rule]) -> pa.Table:
     return concatenate(_RECENT, [recent, pa.table(columns, schema=_RECENT)])
 
 
-def _last_of(rule: Rule, last: pa.Table, names: pa.Array) -> dict[int, int]:
-    ours = last.filter(pc.equal(last["rule"], rule.name))
-    codes = pc.index_in(ours["subject_id"], names).to_pylist()
-    return {code: at for code, at in zip(codes, ours["due_us"].to_pylist(), strict=True) if code is not None}
+def _last_of(rule: Rule, last: pa.Table, people: IntVector) -> dict[int, int]:
+    is_ours = pc.equal(last["rule"], rule.name).to_numpy()
+    return dict(zip(people[is_ours].tolist(), last["due_us"].to_numpy()[is_ours].tolist(), strict=True))
 
 
 def _as_last(rule: Rule, last: Sequence[tuple[int, int]], names: pa.Array) -> pa.Table:

@@ -208,7 +208,9 @@ def _without_templates(steps: dict[str, list[str]]) -> dict[str, list[str]]:
     return {key: [re.sub(r"\{\{.*|DATE", "GIVEN", word) for word in words] for key, words in steps.items()}
 
 
-@pytest.mark.parametrize("name", ["nightly_retrain", "refresh_model", "table_maintenance", "privacy_sweep", "watch_relevance"])
+@pytest.mark.parametrize(
+    "name", ["nightly_retrain", "refresh_model", "table_maintenance", "privacy_sweep", "watch_relevance"]
+)
 def test_bundle_does_what_the_dag_does(name: str) -> None:
     schedule, steps = read_dag(name)
     steps.pop("drift", None)  # a bundle's task cannot be skipped by an exit code: no early retraining

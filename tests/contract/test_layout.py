@@ -26,7 +26,6 @@ COVERED_BY = {
     "schemas_activity": "test_schemas",
     "trigger_replay": "test_triggers_replay",
     "catalogue_triggers": "test_enrichment",
-    "arrow_state": "test_sessions",
     "session_shards": "test_sessions and test_sessionize",
     "triggers": "test_trigger_rules",
     "trigger_conditions": "test_trigger_file",

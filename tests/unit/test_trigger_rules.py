@@ -262,7 +262,18 @@ def test_every_rule_fires_the_same_for_any_split_and_order_within_the_delay(
 
 
 HOUR = 60 * MINUTE
-EVERY_KIND = ["cart", "cart", "remove_from_cart", "remove_from_cart", "view", "view", "view", "purchase", "page", "identify"]
+EVERY_KIND = [
+    "cart",
+    "cart",
+    "remove_from_cart",
+    "remove_from_cart",
+    "view",
+    "view",
+    "view",
+    "purchase",
+    "page",
+    "identify",
+]
 rules_of_hours: list[Rule] = [
     CartAbandonment("left", cooldown=MINUTE, after=10 * MINUTE, forget=30 * MINUTE),
     RepeatedVisits("v", HOUR, of="item", times=2, within=2 * HOUR),
