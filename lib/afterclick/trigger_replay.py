@@ -14,7 +14,8 @@ from pyspark.sql import functions as F
 from afterclick.session_shards import ARRIVING
 from afterclick.sessions import select_arriving
 from afterclick.trigger_file import read_rules
-from afterclick.trigger_rules import ReturnAfterAbsence, Rule, horizons
+from afterclick.trigger_memory import horizons
+from afterclick.trigger_rules import ReturnAfterAbsence, Rule
 from afterclick.triggers import FIRED, TriggerShard, advance_triggers
 
 _FIRED_DDL = (

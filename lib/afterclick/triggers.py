@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
 from afterclick.arrow_state import IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
+from afterclick.trigger_memory import horizons
 from afterclick.trigger_rules import (
     BoolVector,
     CartAbandonment,
@@ -24,7 +25,6 @@ from afterclick.trigger_rules import (
     Rule,
     distinct_rows,
     find_due,
-    horizons,
     keep_cooldown,
 )
 

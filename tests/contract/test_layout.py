@@ -71,6 +71,7 @@ COVERED_BY = {
     "schemas_shown": "test_schemas",
     "pipeline_replay": "test_event_to_recommendation",
     "session_neighbours": "test_evaluation",
+    "trigger_memory": "test_trigger_rules",
     "blend_training": "test_blend",
     "source_rules": "test_models",
     "replayed_sources": "test_evaluation",
