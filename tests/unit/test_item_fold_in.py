@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from implicit.cpu.als import AlternatingLeastSquares
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.item_fold_in import extend_model
@@ -41,11 +42,12 @@ def test_a_new_item_has_the_factor_that_implicit_recalculates(seed: int, new: in
     found = extended(model, weights, items).model
 
     powered = weights.power(power) if power != 1 else weights
-    als = AlternatingLeastSquares(factors=RANK, regularization=LAMBDA, alpha=ALPHA, use_cg=False, num_threads=1)
-    als.item_factors = np.ascontiguousarray(model.item_factors)
-    als.user_factors = np.zeros((30, RANK), np.float32)
-    als.user_factors = np.asarray(als.recalculate_user(np.arange(30), powered[:, : 20 - new].tocsr()), np.float32)
-    theirs = als.recalculate_item(np.arange(new), powered[:, 20 - new :].T.tocsr())
+    with threadpool_limits(1, "blas"):  # implicit warns otherwise
+        als = AlternatingLeastSquares(factors=RANK, regularization=LAMBDA, alpha=ALPHA, use_cg=False, num_threads=1)
+        als.item_factors = np.ascontiguousarray(model.item_factors)
+        als.user_factors = np.zeros((30, RANK), np.float32)
+        als.user_factors = np.asarray(als.recalculate_user(np.arange(30), powered[:, : 20 - new].tocsr()), np.float32)
+        theirs = als.recalculate_item(np.arange(new), powered[:, 20 - new :].T.tocsr())
     assert found.item_factors[20 - new :] == pytest.approx(np.asarray(theirs), abs=2e-4)
 
 
