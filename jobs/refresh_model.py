@@ -24,7 +24,7 @@ from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 from afterclick.source_training import count_again
 from afterclick.training import as_matrix
-from jobs.train_model import learned_from, register_candidate, version_now
+from jobs.train_model import kept_version, learned_from, register_candidate, version_now
 
 logger = logging.getLogger(__name__)
 
@@ -49,9 +49,8 @@ def refresh_candidate(spark: SparkSession, settings: Settings, date: str) -> str
     and version in the registry. Factors of known items and the blend stay those of the last training.
     """
     client = model_registry.open_registry(settings)
-    if found := model_registry.find_by_date(client, settings, date):
-        logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
-        return str(found.tags[model_registry.VERSION_TAG])
+    if kept := kept_version(client, settings, date):
+        return kept
     begun = time.monotonic()
     champion = read_recommender(settings, model_registry.champion_version(client, settings)).model
     interactions = learned_from(spark, settings)

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from mlflow import MlflowClient
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -59,9 +60,8 @@ def train_candidate(spark: SparkSession, settings: Settings, date: str) -> str:
     1. the date's version, if it has one, is the answer; 2. training; 3. run and version in the registry.
     """
     client = model_registry.open_registry(settings)
-    if found := model_registry.find_by_date(client, settings, date):
-        logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
-        return str(found.tags[model_registry.VERSION_TAG])
+    if kept := kept_version(client, settings, date):
+        return kept
     begun = time.monotonic()
     interactions = learned_from(spark, settings)
     weights = weigh_interactions(interactions, settings.recommendations.event_weights).toArrow()
@@ -105,6 +105,15 @@ def register_candidate(
     told = " ".join(f"{name}={figure:.1f}" for name, figure in figures.items() if name.endswith("_seconds"))
     logger.info("model trained version=%s users=%d items=%d %s", training.model.version, users, items, told)
     return str(registered.tags[model_registry.VERSION_TAG])
+
+
+def kept_version(client: MlflowClient, settings: Settings, date: str) -> str | None:
+    """Return the version that a date has already; None when there is none."""
+    found = model_registry.find_by_date(client, settings, date)
+    if found is None:
+        return None
+    logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
+    return str(found.tags[model_registry.VERSION_TAG])
 
 
 def version_now(now: datetime) -> str:

@@ -8,11 +8,9 @@ import numpy as np
 from afterclick.covisitation import DEPTH
 from afterclick.fold_in import FoldInBasis, contributions
 from afterclick.list_records import REASONS
-from afterclick.model_evidence import Known
+from afterclick.model_evidence import COVISITATION, FOLD_IN, FREQUENCY, Known
 from afterclick.models import Model
 from afterclick.sequences import Cells, FloatVector, IntVector, Sequences, last_items
-
-_FOLD_IN, _COVISITATION, _FREQUENCY = 0, 1, 2
 
 
 class Explanation(NamedTuple):
@@ -43,11 +41,11 @@ class Explainer:
         split = known.split(np.zeros(1, np.int64), items)
         main = split.argmax(axis=0)
         because, of_fold_in = self._carried(known.interest, items)
-        is_followed, is_again = main == _COVISITATION, main == _FREQUENCY
+        is_followed, is_again = main == COVISITATION, main == FREQUENCY
         because[is_again] = items[is_again]
         because[is_followed] = self._led_to(sequences, items[is_followed])
         by_past = split[main, np.arange(len(main))]
-        share = np.where(is_followed | is_again, by_past, of_fold_in * split[_FOLD_IN])
+        share = np.where(is_followed | is_again, by_past, of_fold_in * split[FOLD_IN])
         share = np.maximum(share / np.maximum(np.abs(split).sum(axis=0), 1e-12), 0.0).round(4)
         columns = (main.tolist(), because.tolist(), share.tolist())
         return [Explanation(REASONS[source], past, part) for source, past, part in zip(*columns, strict=True)]

@@ -22,7 +22,8 @@ from afterclick.source_rules import SourceRules
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
 _NOTHING = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
-_FOLD_IN, _COVISITATION, _FREQUENCY, _POPULARITY, _TREND = range(len(SOURCES))
+FOLD_IN, COVISITATION, FREQUENCY, POPULARITY, TREND = range(len(SOURCES))
+"""Places in `SOURCES`."""
 _ALONE = single_source_blend("fold_in")
 _SPARE = 8
 """Items that are chosen beyond those wanted: the last wanted one must be clearly better than the last spare one."""
@@ -87,11 +88,11 @@ class Known(NamedTuple):
             Of a shape that broadcasts to it.
         """
         parts = np.empty((len(SOURCES), *items.shape))
-        parts[_FOLD_IN] = np.einsum("...r,...r->...", self.basis.fold_in.item_factors[items], self.vectors[people])
+        parts[FOLD_IN] = np.einsum("...r,...r->...", self.basis.fold_in.item_factors[items], self.vectors[people])
         span = len(self.basis.popularity)
-        for source, cells in ((_COVISITATION, self.covisitation), (_FREQUENCY, self.frequency)):
+        for source, cells in ((COVISITATION, self.covisitation), (FREQUENCY, self.frequency)):
             parts[source] = _look_up(cells.people * span + cells.items, cells.values, people * span + items)
-        parts[_POPULARITY], parts[_TREND] = self.basis.popularity[items], self.basis.trend[items]
+        parts[POPULARITY], parts[TREND] = self.basis.popularity[items], self.basis.trend[items]
         return parts * np.moveaxis(self.weights[people], -1, 0)
 
     def best(self, n: int, excluded: tuple[IntVector, IntVector] | None) -> "Listed":
@@ -108,10 +109,10 @@ class Known(NamedTuple):
 
     def _chosen(self, n: int, excluded: tuple[IntVector, IntVector] | None) -> Ranked:
         by_source = self.weights.T
-        dense = self.vectors * by_source[_FOLD_IN][:, None], by_source[_POPULARITY], by_source[_TREND]
+        dense = self.vectors * by_source[FOLD_IN][:, None], by_source[POPULARITY], by_source[TREND]
         added = [
             cells._replace(values=cells.values * by_source[source][cells.people])
-            for source, cells in ((_COVISITATION, self.covisitation), (_FREQUENCY, self.frequency))
+            for source, cells in ((COVISITATION, self.covisitation), (FREQUENCY, self.frequency))
         ]
         rows = np.column_stack(dense).astype(np.float32)
         return rank_products(rows, self.basis.columns, n, added=added, excluded=excluded)
@@ -122,8 +123,8 @@ class Known(NamedTuple):
             return np.ones(len(chosen.items), bool)
         last = chosen.scores.min(axis=1).astype(np.float64)
         by_source = self.weights.T
-        lengths = np.abs(by_source[_FOLD_IN]) * np.linalg.norm(self.vectors, axis=1)
-        lengths += np.abs(by_source[_POPULARITY]) + np.abs(by_source[_TREND])
+        lengths = np.abs(by_source[FOLD_IN]) * np.linalg.norm(self.vectors, axis=1)
+        lengths += np.abs(by_source[POPULARITY]) + np.abs(by_source[TREND])
         terms = lengths * self.basis.longest + np.abs(last)
         return (last == -np.inf) | (listed.scores[:, -1] >= last + _ROUNDING * len(self.basis.columns[0]) * terms)
 
