@@ -3,7 +3,7 @@
 import numpy as np
 import numpy.typing as npt
 
-IntVector = npt.NDArray[np.int64]
+from afterclick.sorted_groups import IntVector, part_bounds, search_within
 
 SEEN, VIEW, CART, REMOVAL, PAGE, OTHER, WITHDRAWAL, PURCHASE = range(-1, 7)
 """Kinds of events. `SEEN` only says that the person was there; at equal times a purchase comes last.
@@ -37,10 +37,9 @@ def count_recent(
     name, window = variable.rsplit("_", 1)
     counts = np.ones(len(at), bool) if COUNTED[name] is None else kind == COUNTED[name]
     span = WINDOWS.get(window, WINDOWS["24h"])
-    times, rank = np.unique(np.concatenate([at, at[asked] - span]), return_inverse=True)
-    keys = group * len(times) + rank[: len(at)]
-    begin = np.searchsorted(keys, group[asked] * len(times) + rank[len(at) :], side="right")
-    end = np.searchsorted(keys, keys[asked], side="right")
+    first, beyond = (bound[asked] for bound in part_bounds(group))
+    begin = search_within(at, first, asked, at[asked] - span, after_equal=True)
+    end = search_within(at, asked, beyond, at[asked], after_equal=True)
     if window == "decayed":
         weights = [
             np.exp2((at[b:e] - at[r]) / HALF_LIFE_US)[counts[b:e]] for b, e, r in zip(begin, end, asked, strict=True)

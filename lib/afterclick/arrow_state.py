@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 IntVector = npt.NDArray[np.int64]
 _OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
@@ -23,7 +24,7 @@ def encode(*columns: Any, in_order: bool = False) -> tuple[list[IntVector], pa.A
     encoded = pa.chunked_array(chunks, pa.string()).combine_chunks().dictionary_encode()
     words, codes = encoded.dictionary, encoded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     if in_order:
-        order = np.argsort(words.to_numpy(zero_copy_only=False).astype(str), kind="stable")
+        order = pc.array_sort_indices(words).to_numpy()
         rank = np.empty(len(order) + 1, np.int64)
         rank[order], rank[-1] = np.arange(len(order)), -1
         words, codes = words.take(pa.array(order)), rank[codes]

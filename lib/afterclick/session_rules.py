@@ -10,6 +10,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
+from afterclick.sorted_groups import search_within
+
 IntVector = npt.NDArray[np.int64]
 FloatVector = npt.NDArray[np.floating[Any]]
 BoolVector = npt.NDArray[np.bool_]
@@ -188,12 +190,11 @@ def find_session(sessions: Sessions, subject: IntVector, at: IntVector, *, gap: 
     """
     if len(sessions) == 0:
         return np.full(len(subject), -1, np.int64)
-    # Rows by end: the first session of the subject that ends at or after `at - gap`.
-    times, rank = np.unique(np.concatenate([sessions.ended, at - gap]), return_inverse=True)
-    keys = np.concatenate([sessions.subject, subject]) * len(times) + rank
-    row = np.searchsorted(keys[: len(sessions)], keys[len(sessions) :])
+    # The first session of the subject that ends at or after `at - gap`.
+    begin, end = (np.searchsorted(sessions.subject, subject, side=side) for side in ("left", "right"))
+    row = search_within(sessions.ended, begin, end, at - gap)
     held = np.minimum(row, len(sessions) - 1)
-    is_inside = (row < len(sessions)) & (sessions.subject[held] == subject) & (sessions.started[held] - gap <= at)
+    is_inside = (row < end) & (sessions.started[held] - gap <= at)
     return np.where(is_inside, held, -1)
 
 
@@ -226,14 +227,16 @@ def count_items(sessions: Sessions, mentions: Mentions, *, limit: int) -> ItemCo
     What is beyond the limit is not kept but counted: a crawler's session must not fill the state, nor vanish.
     """
     session = find_session(sessions, mentions.subject, mentions.at)
-    order = np.lexsort((mentions.at, mentions.item, session))
-    order = order[session[order] >= 0]
+    held = np.flatnonzero(session >= 0)
+    order = held[np.lexsort((mentions.at[held], mentions.item[held], session[held]))]
     is_first = np.ones(len(order), bool)
     is_first[1:] = (np.diff(session[order]) != 0) | (np.diff(mentions.item[order]) != 0)
     firsts = order[is_first]
+    size = len(sessions)
+    distinct = np.bincount(session[firsts], minlength=size)
+    if distinct.max(initial=0) <= limit:
+        return ItemCounts(distinct, np.zeros(size, np.int64), firsts)
     firsts = firsts[np.lexsort((mentions.item[firsts], mentions.at[firsts], session[firsts]))]
     place = np.arange(len(firsts)) - np.searchsorted(session[firsts], session[firsts])
-    kept = firsts[place < limit]
-    size = len(sessions)
     beyond = np.bincount(session[firsts[place >= limit]], minlength=size)
-    return ItemCounts(np.bincount(session[kept], minlength=size), beyond, kept)
+    return ItemCounts(distinct - beyond, beyond, firsts[place < limit])

@@ -148,7 +148,8 @@ def _drop_repeated(arriving: pa.Table, seen: pa.Table) -> pa.Table:
     _, first = np.unique(keys, return_index=True)
     is_first = np.zeros(len(keys), bool)
     is_first[first] = True
-    return arriving.filter(pa.array(is_first & ~np.isin(keys, seen["event_key"].to_numpy())))
+    is_known = pc.is_in(arriving["event_key"], value_set=seen["event_key"]).to_numpy()
+    return arriving.filter(pa.array(is_first & ~is_known))
 
 
 def _events_as_sessions(events: pa.Table, codes: IntVector, words: dict[str, IntVector]) -> Sessions:

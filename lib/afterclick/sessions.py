@@ -153,7 +153,8 @@ def _change_frames(change: ShardChange, watermark_us: int) -> Iterator[pd.DataFr
 
 def _as_change(frame: pd.DataFrame, kind: str, **times: str) -> pd.DataFrame:
     """Return rows of `SESSION_CHANGE`; `times` are columns in microseconds and their names as timestamps."""
-    named = frame.rename(columns=times).assign(change=kind)
+    columns = {times.get(name, name): frame[name] for name in frame.columns} | {"change": kind}
+    named = pd.DataFrame(columns, copy=False)
     for name in times.values():
         named[name] = pd.to_datetime(named[name], unit="us")
     empty: dict[str, Any] = {"array": None, "timestamp": pd.NaT}  # NaN, as of missing numbers and text, is neither

@@ -113,13 +113,15 @@ def distinct_rows(events: Events) -> IntVector:
 
     Of equal ones it is the one that stands for its event.
     """
-    keys = (events.page, events.item, events.kind, events.at, events.subject)
-    order = np.lexsort((~events.is_first, *keys))
-    is_new = np.zeros(len(order), bool)
-    is_new[:1] = True
-    for key in keys:
-        is_new[1:] |= np.diff(key[order]) != 0
-    return np.asarray(order[is_new], np.int64)
+    order = np.lexsort((events.at, events.subject))
+    is_same = (np.diff(events.subject[order]) == 0) & (np.diff(events.at[order]) == 0)
+    tied = np.flatnonzero(np.concatenate((is_same, [False])) | np.concatenate(([False], is_same)))[: len(order)]
+    keys = (~events.is_first, events.page, events.item, events.kind, events.at, events.subject)
+    order[tied] = order[tied][np.lexsort([key[order[tied]] for key in keys])]
+    second, is_equal = np.flatnonzero(is_same) + 1, np.ones(np.count_nonzero(is_same), bool)
+    for key in (events.page, events.item, events.kind):
+        is_equal &= key[order[second]] == key[order[second - 1]]
+    return np.asarray(np.delete(order, second[is_equal]), np.int64)
 
 
 def find_due(rule: Rule, events: Events) -> list[Due]:
@@ -207,7 +209,10 @@ def _repeated_visits(rule: RepeatedVisits, events: Events) -> list[Due]:
     thing = events.item if rule.of == "item" else events.page
     is_visit = (events.kind == VIEW) if rule.of == "item" else events.is_first & (events.kind <= OTHER)
     is_used = (thing >= 0) & (is_visit | ((events.kind == PURCHASE) & (rule.of == "item")))
-    era, rows, things = _since_consent(events)[is_used], events.take(is_used), thing[is_used]
+    is_asked = is_visit & _is_due(events.at, events)
+    era = _since_consent(events)
+    used = _often(np.flatnonzero(is_used), era * (thing.max(initial=0) + 1) + thing, is_asked, rule.times)
+    rows, things, era = events.take(used), thing[used], era[used]
     order = np.lexsort((rows.kind, rows.at, things, era))
     rows, things, era = rows.take(order), things[order], era[order]
     run = _eras(rows, rows.kind == PURCHASE, things, era)
@@ -221,6 +226,17 @@ def _repeated_visits(rule: RepeatedVisits, events: Events) -> list[Due]:
     return _due_at_once(rows, found, items)
 
 
+def _often(used: IntVector, key: IntVector, is_asked: BoolVector, times: int) -> IntVector:
+    """Return the used rows whose key stands in at least `times` of them, one of which is asked about."""
+    asked = np.unique(key[used][is_asked[used]])
+    if not len(asked):
+        return used[:0]
+    place = np.minimum(np.searchsorted(asked, key[used]), len(asked) - 1)
+    is_of_asked = asked[place] == key[used]
+    count = np.bincount(place[is_of_asked], minlength=len(asked))
+    return np.asarray(used[is_of_asked & (count[place] >= times)])
+
+
 def _returns(rule: ReturnAfterAbsence, events: Events) -> list[Due]:
     before = np.full(len(events), np.iinfo(np.int64).max)
     same = np.diff(_since_consent(events)) == 0
@@ -230,15 +246,18 @@ def _returns(rule: ReturnAfterAbsence, events: Events) -> list[Due]:
 
 
 def _conditions(rule: Condition, events: Events) -> list[Due]:
-    is_used = events.is_first & (events.kind >= 0) & (events.kind != WITHDRAWAL)
-    era, rows = _since_consent(events)[is_used], events.take(is_used)
-    asked = np.flatnonzero(_is_due(rows.at, rows))
-    columns = np.stack([count_recent(rows.at, rows.kind, era, asked, name) for name in rule.variables], axis=1)
-    distinct, answer_of = np.unique(columns, axis=0, return_inverse=True)
-    answers = np.array(
-        [rule.holds(dict(zip(rule.variables, map(float, line), strict=True))) for line in distinct], bool
-    )
-    return _due_at_once(rows, asked[answers[answer_of.ravel()]] if len(asked) else asked)
+    used = np.flatnonzero(events.is_first & (events.kind >= 0) & (events.kind != WITHDRAWAL))
+    era, at, kind = _since_consent(events)[used], events.at[used], events.kind[used]
+    asked = np.flatnonzero(_is_due(events.at, events)[used])
+    columns = [count_recent(at, kind, era, asked, name) for name in rule.variables]
+    case = np.zeros(len(asked), np.int64)
+    for column in columns:
+        values, place = np.unique(column, return_inverse=True)
+        case = np.unique(case * len(values) + place, return_inverse=True)[1]
+    _, example = np.unique(case, return_index=True)
+    lines = zip(*[column[example].tolist() for column in columns], strict=True)
+    answers = np.array([rule.holds(dict(zip(rule.variables, line, strict=True))) for line in lines], bool)
+    return _due_at_once(events, used[asked[answers[case]]] if len(asked) else asked)
 
 
 def _due_at_once(rows: Events, found: IntVector, items: Iterable[tuple[int, ...]] = repeat(())) -> list[Due]:

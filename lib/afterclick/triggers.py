@@ -98,9 +98,12 @@ def advance_triggers(
     """
     clocks, limits = _advance_clocks(shard.clocks, arriving, delay_us, floor_us)
     arrived = _as_rows(arriving)
-    is_awake = _is_awake(shard.recent, arrived, rules, limits)
+    (known, here, last_people), names = encode(
+        shard.recent["subject_id"], arrived["subject_id"], shard.last["subject_id"]
+    )
+    is_awake = _is_awake(shard.recent, known, here, rules, limits)
+    people = np.concatenate([known[is_awake], here])
     rows = concatenate(_RECENT, [shard.recent.filter(pa.array(is_awake)), arrived])
-    (people, last_people), names = encode(rows["subject_id"], shard.last["subject_id"])
     (items,), item_ids = encode(rows["item_id"], in_order=True)
     (pages,), _ = encode(rows["page"], in_order=True)
     events = _as_events(rows, people, items, pages, limits)
@@ -149,9 +152,10 @@ def _as_rows(arriving: pa.Table) -> pa.Table:
     return pa.table(columns, names=_RECENT.names)
 
 
-def _is_awake(recent: pa.Table, arrived: pa.Table, rules: Sequence[Rule], limits: Limits) -> BoolVector:
-    """Return which remembered rows are of people who did something now, or of whom anything can be due now."""
-    (people, here), _ = encode(recent["subject_id"], arrived["subject_id"])
+def _is_awake(
+    recent: pa.Table, people: IntVector, here: IntVector, rules: Sequence[Rule], limits: Limits
+) -> BoolVector:
+    """Return which remembered rows are of people who did something now (`here`), or of whom anything can be due now."""
     at, (lower, upper) = recent["at"].to_numpy(), (limit[recent["partition"].to_numpy()] for limit in limits)
     is_awake = np.zeros(max(people.max(initial=-1), here.max(initial=-1)) + 1, bool)
     is_awake[here] = True

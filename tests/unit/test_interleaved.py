@@ -31,10 +31,10 @@ def test_fold_in_benchmark_compares_equal_vectors() -> None:
     assert figures["by_rank"].keys() == {8}
 
 
-def test_rank_benchmark_measures_each_catalogue_against_both_baselines() -> None:
+def test_rank_benchmark_measures_each_catalogue_against_each_baseline() -> None:
     figures = rank.measure(announce=lambda _: None, catalogues=(500,), runs=1)
 
-    assert figures["by_items"][500].keys() == {"numpy", "implicit"}
+    assert figures["by_items"][500].keys() == {"numpy", "implicit", "implicit_recommend"}
 
 
 def test_retrain_benchmark_trains_on_all_purchases(settings: Settings) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from afterclick.benchmarks.interleaved import compare
+from afterclick.benchmarks.interleaved import compare_ways
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.schemas import EVENT, LINE_ITEM
 from afterclick.sessions import items_value, read_operator, sessionize
@@ -28,7 +28,7 @@ _VIEWS, _CARTS = 0.85, 0.7
 
 
 def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool = False) -> dict[str, Any]:
-    """Return events a second of both."""
+    """Return events a second of both; `without_triggers`: of sessions alone, which is all that `session_window` makes."""
     events, runs = (10_000, 1) if quick else (600_000, 3)
     spark = build_spark(
         "bench sessions", {**settings.spark, "spark.master": "local[2]"}, jars=spark_jars(default_cache_dir())
@@ -40,15 +40,24 @@ def measure(settings: Settings, *, announce: Callable[[str], None], quick: bool 
             announce(f"writing {events:,} events in {BATCHES} files")
             _write(spark, files, events)
             announce(f"{runs} runs of each")
-            ours = partial(_run, spark, files, lambda rows: sessionize(rows, operator))
+            ours = {
+                name: partial(_run, spark, files, partial(sessionize, operator=one))
+                for name, one in (("whole", operator), ("without_triggers", operator._replace(rules_path=None)))
+            }
             plain = partial(_run, spark, files, partial(session_windows, gap_minutes=settings.sessions.gap_minutes))
-            compared = compare(ours, plain, runs=runs)
+            compared = compare_ways(ours, plain, runs=runs)
     finally:
         spark.stop()
+    per_second = {name: round(events / one["measured_s"]) for name, one in compared.items()}
+    whole, alone = compared["whole"], compared["without_triggers"]
     return {
-        "measured": round(events / compared["measured_s"]),
-        "baseline": round(events / compared["baseline_s"]),
-        **{name: compared[name] for name in ("ratio", "runs", "spread", "baseline_spread")},
+        "measured": per_second["whole"],
+        "baseline": round(events / whole["baseline_s"]),
+        **{name: whole[name] for name in ("ratio", "runs", "spread", "baseline_spread")},
+        "without_triggers": {
+            "measured": per_second["without_triggers"],
+            **{name: alone[name] for name in ("ratio", "spread")},
+        },
         "events": events,
     }
 
@@ -79,33 +88,34 @@ def _run(spark: SparkSession, files: Path, work: Callable[[DataFrame], DataFrame
 
 
 def _write(spark: SparkSession, files: Path, events: int) -> None:
-    """Write events of a person for every fifteen, in order of time."""
+    """Write events of a person for every fifteen, in order of time; no file's draws are those of another."""
     begins_at = int(time.time()) - SPAN_SECONDS
     part = events // BATCHES
     for number in range(BATCHES):
         rows = spark.range(number * part, (number + 1) * part, numPartitions=1).select(
-            "id", *_columns(events, begins_at)
+            "id", *_columns(events, begins_at, seed=10 * number)
         )
         named = {field.name: F.lit(None).cast(field.dataType) for field in EVENT if field.name not in rows.columns}
         rows.withColumns(named).select(*EVENT.names).write.mode("append").parquet(str(files))
 
 
-def _columns(events: int, begins_at: int) -> list[Any]:
+def _columns(events: int, begins_at: int, *, seed: int) -> list[Any]:
+    """Return an event's columns; draws are `seed` and a few above it: the same ones would have everybody see the same again."""
     at = F.timestamp_seconds(F.lit(begins_at) + F.col("id") * (SPAN_SECONDS / events))
-    kind = F.when(F.rand(1) < _VIEWS, "view").when(F.rand(2) < _CARTS, "cart").otherwise("purchase")
+    kind = F.when(F.rand(seed + 1) < _VIEWS, "view").when(F.rand(seed + 2) < _CARTS, "cart").otherwise("purchase")
     item = F.struct(
-        F.concat(F.lit("item-"), (F.rand(3) * 50_000).cast("int")).alias("item_id"),
+        F.concat(F.lit("item-"), (F.rand(seed + 3) * 50_000).cast("int")).alias("item_id"),
         F.lit(1).cast(LINE_ITEM["quantity"].dataType).alias("quantity"),
         F.lit(2.5).cast(LINE_ITEM["price"].dataType).alias("price"),
     )
     return [
         F.concat(F.lit("e-"), F.col("id")).alias("event_id"),
         kind.alias("event_type"),
-        F.sha2((F.rand(4) * (events / 15)).cast("int").cast("string"), 256).substr(1, 32).alias("subject_id"),
+        F.sha2((F.rand(seed + 4) * (events / 15)).cast("int").cast("string"), 256).substr(1, 32).alias("subject_id"),
         at.alias("event_at"),
         at.alias("received_at"),
         F.array(item).alias("items"),
-        F.concat(F.lit("/page/"), (F.rand(5) * 5_000).cast("int")).alias("page_path"),
+        F.concat(F.lit("/page/"), (F.rand(seed + 5) * 5_000).cast("int")).alias("page_path"),
         F.lit("mobile").alias("device"),
         F.array(F.lit("analytics"), F.lit("personalisation")).alias("consent"),
         F.to_date(at).alias("event_date"),
