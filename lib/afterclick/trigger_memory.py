@@ -5,18 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from afterclick.activity_rules import (
-    CART,
-    COUNTED,
-    OTHER,
-    PAGE,
-    PURCHASE,
-    REMOVAL,
-    VIEW,
-    WINDOWS,
-    WITHDRAWAL,
-    IntVector,
-)
+from afterclick.activity_rules import CART, COUNTED, OTHER, PAGE, PURCHASE, REMOVAL, VIEW, WINDOWS, WITHDRAWAL
+from afterclick.sorted_groups import IntVector
 from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, Rule
 
 

@@ -12,16 +12,8 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.activity_rules import (
-    CART,
-    OTHER,
-    PURCHASE,
-    REMOVAL,
-    VIEW,
-    WITHDRAWAL,
-    IntVector,
-    count_recent,
-)
+from afterclick.activity_rules import CART, OTHER, PURCHASE, REMOVAL, VIEW, WITHDRAWAL, count_recent
+from afterclick.sorted_groups import IntVector
 
 BoolVector = npt.NDArray[np.bool_]
 
@@ -114,14 +106,14 @@ def distinct_rows(events: Events) -> IntVector:
     Of equal ones it is the one that stands for its event.
     """
     order = np.lexsort((events.at, events.subject))
-    is_same = (np.diff(events.subject[order]) == 0) & (np.diff(events.at[order]) == 0)
-    tied = np.flatnonzero(np.concatenate((is_same, [False])) | np.concatenate(([False], is_same)))[: len(order)]
+    is_second = np.zeros(len(order), bool)
+    is_second[1:] = (np.diff(events.subject[order]) == 0) & (np.diff(events.at[order]) == 0)
+    tied = np.flatnonzero(is_second | np.append(is_second[1:], False)[: len(order)])
     keys = (~events.is_first, events.page, events.item, events.kind, events.at, events.subject)
     order[tied] = order[tied][np.lexsort([key[order[tied]] for key in keys])]
-    second, is_equal = np.flatnonzero(is_same) + 1, np.ones(np.count_nonzero(is_same), bool)
-    for key in (events.page, events.item, events.kind):
-        is_equal &= key[order[second]] == key[order[second - 1]]
-    return np.asarray(np.delete(order, second[is_equal]), np.int64)
+    second = np.flatnonzero(is_second)
+    is_equal = [key[order[second]] == key[order[second - 1]] for key in (events.page, events.item, events.kind)]
+    return np.asarray(np.delete(order, second[np.all(is_equal, axis=0)]), np.int64)
 
 
 def find_due(rule: Rule, events: Events) -> list[Due]:

@@ -33,7 +33,7 @@ from afterclick.spark_session import build_spark
 
 Announce = Callable[[str], None]
 STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
-    "recommendations": (("update_recommendations",), False, {}),
+    "recommendations": (("update_recommendations",), False, {"AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": "1g"}),
     "bulk": (("ingest_events", "build_sessions"), True, {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]"}),
 }
 """Queries, in the background or not, and settings of each Spark application: a list must not wait for a Delta commit."""
