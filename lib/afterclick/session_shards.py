@@ -48,6 +48,7 @@ _OPEN = pa.schema(
     + [field for name in FIRSTS for field in ((name, pa.string()), (f"{name}_at", pa.int64()))]
 )
 SESSIONS = pa.schema([*_OPEN, ("item_count", pa.int64())])
+_TIMES = ("started_at", "ended_at")
 _SEEN = pa.schema([("event_key", pa.int64()), ("event_us", pa.int64())])
 _MENTIONS = pa.schema([("row", pa.int32()), ("item", pa.int64()), ("at", pa.int64())])
 
@@ -127,14 +128,23 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
 
 def closed_frame(sessions: pa.Table) -> pd.DataFrame:
     """Return whole sessions (`SESSIONS`) as rows of `schemas.SESSION`."""
-    frame = sessions.rename_columns({"started": "started_at", "ended": "ended_at"}).to_pandas()
-    ids = [session_id(s, t) for s, t in zip(frame["subject_id"], frame["started_at"], strict=True)]
-    frame.insert(0, "session_id", pd.Series(ids, dtype=object))
-    frame["duration_ms"] = (frame["ended_at"] - frame["started_at"]) // 1000
-    frame["scroll_percent"] = frame["scroll_percent"].where(frame["scroll_percent"] >= 0)
-    for name in ("started_at", "ended_at"):
-        frame[name] = pd.to_datetime(frame[name], unit="us")
-    return frame.drop(columns=[f"{name}_at" for name in FIRSTS])
+    return session_rows(sessions).to_pandas().astype(dict.fromkeys(_TIMES, "datetime64[ns]"))
+
+
+def session_rows(sessions: pa.Table) -> pa.Table:
+    """Return whole sessions (`SESSIONS`) with the columns of `schemas.SESSION`, in another order."""
+    started, ended = sessions["started"], sessions["ended"]
+    pairs = zip(sessions["subject_id"].to_pylist(), started.to_pylist(), strict=True)
+    scroll = sessions["scroll_percent"]
+    told = {
+        "session_id": pa.array([session_id(*pair) for pair in pairs], pa.string()),
+        "started_at": started.cast(pa.timestamp("us")),
+        "ended_at": ended.cast(pa.timestamp("us")),
+        "duration_ms": pc.divide(pc.subtract(ended, started), 1000),
+        "scroll_percent": pc.if_else(pc.greater_equal(scroll, 0), scroll, pa.scalar(None, pa.float64())),
+    }
+    left_out = {"started", "ended", "scroll_percent", *[f"{name}_at" for name in FIRSTS]}
+    return pa.table(told | {name: sessions[name] for name in sessions.column_names if name not in left_out})
 
 
 def session_id(subject_id: str, started_us: int) -> str:

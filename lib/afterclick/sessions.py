@@ -13,13 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
 from afterclick.arrow_state import read, write
 from afterclick.consent_filter import has_consent
 from afterclick.load_shedding import bound_hot_subjects
 from afterclick.schemas_sessions import SESSION_CHANGE, SHARD_STATE
-from afterclick.session_shards import ARRIVING, Cutting, Shard, ShardChange, advance_shard, closed_frame
+from afterclick.session_shards import ARRIVING, Cutting, Shard, ShardChange, advance_shard, session_rows
 from afterclick.setting_sections import LoadSettings
 from afterclick.settings import Settings
 from afterclick.shard_keys import EVEN, shard_key
@@ -28,8 +29,10 @@ from afterclick.triggers import TriggerShard, advance_triggers
 from afterclick.vocabulary import Purpose
 
 _WATERMARK_DELAY_KEY = "spark.watermarkDelayMs"  # org.apache.spark.sql.catalyst.plans.logical.EventTimeWatermark
+_CHANGE = to_arrow_schema(SESSION_CHANGE, timezone="UTC")
 CLOSED, OPEN, LATE, TRIGGER, HOT_PERSON = "closed", "open", "late", "trigger", "hot"
 """Kinds of rows of `schemas_sessions.SESSION_CHANGE`."""
+_OF_LATE = ("session_id", "subject_id", "event_id", "event_type", "event_us", "received_us", "sample_rate")
 
 
 class Operator(NamedTuple):
@@ -130,34 +133,30 @@ def _update_state(chunks: Iterator[pd.DataFrame], state: GroupState, operator: O
     if len(change.shard.open):
         earliest = pc.min(change.shard.open["ended"]).as_py() + operator.cutting.gap_us
         state.setTimeoutTimestamp(max(earliest, watermark_us) // 1000 + 1)
-    yield from _change_frames(change, watermark_us)
-    if len(bounded.hot):
-        yield _as_change(bounded.hot.to_pandas().rename(columns={"rate": "sample_rate"}), HOT_PERSON)
-    if len(told.fired):
-        yield _as_change(told.fired.to_pandas(), TRIGGER, due_us="due_at", anchor_us="anchor_at")
+    changes = [*_session_changes(change, watermark_us)]
+    changes.append(_as_change(bounded.hot, HOT_PERSON, rate="sample_rate"))
+    changes.append(_as_change(told.fired, TRIGGER, due_us="due_at", anchor_us="anchor_at"))
+    if len(rows := pa.concat_tables(changes)):
+        yield rows.to_pandas()
 
 
 def _blobs(shard: Shard | TriggerShard) -> list[bytes]:
     return [write(getattr(shard, name)) for name in shard.__dataclass_fields__]
 
 
-def _change_frames(change: ShardChange, watermark_us: int) -> Iterator[pd.DataFrame]:
+def _session_changes(change: ShardChange, watermark_us: int) -> Iterator[pa.Table]:
     for kind, sessions in ((CLOSED, change.closed), (OPEN, change.ongoing)):
-        if len(sessions):
-            yield _as_change(closed_frame(sessions), kind)
-    if len(change.late):
-        wanted = ["session_id", "subject_id", "event_id", "event_type", "event_us", "received_us", "sample_rate"]
-        late = change.late.select(wanted).to_pandas().assign(watermark_us=watermark_us)
-        yield _as_change(late, LATE, event_us="event_at", received_us="received_at", watermark_us="watermark_at")
+        yield _as_change(session_rows(sessions), kind)
+    late = change.late.select(_OF_LATE).append_column("watermark_at", pa.repeat(watermark_us, len(change.late)))
+    yield _as_change(late, LATE, event_us="event_at", received_us="received_at")
 
 
-def _as_change(frame: pd.DataFrame, kind: str, **times: str) -> pd.DataFrame:
-    """Return rows of `SESSION_CHANGE`; `times` are columns in microseconds and their names as timestamps."""
-    columns = {times.get(name, name): frame[name] for name in frame.columns} | {"change": kind}
-    named = pd.DataFrame(columns, copy=False)
-    for name in times.values():
-        named[name] = pd.to_datetime(named[name], unit="us")
-    empty: dict[str, Any] = {"array": None, "timestamp": pd.NaT}  # NaN, as of missing numbers and text, is neither
-    kinds = {field.name: field.dataType.typeName() for field in SESSION_CHANGE if field.name not in named}
-    absent = {name: empty[kind] for name, kind in kinds.items() if kind in empty}
-    return named.assign(**absent).reindex(columns=SESSION_CHANGE.names)
+def _as_change(rows: pa.Table, kind: str, **names: str) -> pa.Table:
+    """Return rows of `SESSION_CHANGE`; `names` are columns and how they are called there; times may be microseconds."""
+    named = rows.rename_columns([names.get(name, name) for name in rows.column_names])
+    known = {name: named[name] for name in named.column_names} | {"change": pa.repeat(kind, len(rows))}
+    columns = [
+        known[field.name].cast(field.type) if field.name in known else pa.nulls(len(rows), field.type)
+        for field in _CHANGE
+    ]
+    return pa.table(columns, schema=_CHANGE)
