@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.models import Model
@@ -44,7 +45,8 @@ def extend_model(
     is_new = ~np.isin(item_ids, model.item_ids)
     if is_new.any():
         held = factors[found[~is_new]]
-        factors[found[is_new]] = fold_in_items(model, held, powered[:, ~is_new], powered[:, is_new])
+        with threadpool_limits(1, "blas"):  # thousands of small systems: BLAS threads only wait for each other
+            factors[found[is_new]] = fold_in_items(model, held, powered[:, ~is_new], powered[:, is_new])
     fresh = replace(
         model, version=version, item_ids=ids, item_factors=factors, popularity=popularity, trained_at=trained_at
     )
