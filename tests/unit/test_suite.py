@@ -56,6 +56,12 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     found = {
         "rank": {"measured": 1, "baseline": 2, "ratio": 0.7},
         "retrain": {"measured": 1, "baseline": 2, "ratio": 0.95},
+        "freshness": {
+            "p50": 150,
+            "p99": 300,
+            "floor": {"p50": 75, "p99": 150},
+            "through_switch": {"p50": 200, "p99": 600},
+        },
     }
 
     figures = {"machine": "m", "took_s": 5, "benchmarks": found, "failed": {"skew": "KafkaError: gone"}}
@@ -67,6 +73,7 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     assert "old" not in text
     assert "| rank | 1 | 2 | 0.7 | 1, **missed** |" in text
     assert "| retrain | 1 | 2 | 0.95 | 0.9 |" in text
+    assert "| freshness | 150 / 300 ms; through a switch 200 / 600 ms | 75 / 150 ms | 0.50 | 200 / 500 ms |" in text
     assert "| skew | **failed** |" in text
 
 

@@ -4,21 +4,26 @@ Floor: the same broker and Spark settings, one query whose ``foreachBatch`` only
 """
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
 from kafka import KafkaProducer
 from pyspark.sql import DataFrame
 
-from afterclick.benchmarks.whole_path import POLL_SECONDS, PROBED, Pace, hurried, open_clients, running_path
+from afterclick.benchmarks import nights
+from afterclick.benchmarks.soak import visits
+from afterclick.benchmarks.whole_path import POLL_SECONDS, PROBED, Pace, hurried, open_clients, running_path, stamped
 from afterclick.connectors import delta_tables, kafka_source
 from afterclick.local import demo
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.jars import default_cache_dir, spark_jars
 from afterclick.local.kafka import create_topic
+from afterclick.local.simulator import Basket
 from afterclick.query_metrics import BatchReport, read_reports
 from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
@@ -26,6 +31,7 @@ from afterclick.spark_session import build_spark
 FLOOR_WARM_UP_SECONDS = 30
 FLOOR_SECONDS = 20
 _QUICK_FLOOR_SECONDS = 5
+_AFTER_SWITCH_SECONDS = 10
 
 
 def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[str, Any]:
@@ -34,13 +40,19 @@ def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[
     Returns
     -------
     dict
-        p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events.
+        p50, p95, p99 in ms; `stages` with the median and share of each; `floor`; samples and events; `through_switch`: the
+        same ms while another version is warmed and takes over, and seconds of both steps (not of a quick look).
     """
     settings = hurried(settings, pace)
-    with running_path(settings, announce, is_quick=pace.is_quick) as path:
+    with running_path(settings, announce, is_quick=pace.is_quick, with_candidate=not pace.is_quick) as path:
+        baskets = list(path.baskets)
         announce(f"sending {pace.rate:g} events/s for {pace.warm_up:g} + {pace.seconds:g} s")
-        probe = asyncio.run(_send(settings, path.baskets, pace))
+        probe = asyncio.run(_send(settings, iter(baskets), pace))
         log = path.log("recommendations")
+        switched = None
+        if not pace.is_quick:
+            announce("sending on while another version is warmed and takes over")
+            switched = asyncio.run(_send_through_switch(settings, baskets, pace))
     reports = read_reports(log, "update_recommendations")
     stages = stage_figures(probe.samples, reports)
     announce("measuring the floor: no-op foreachBatch")
@@ -50,6 +62,7 @@ def measure(settings: Settings, pace: Pace, *, announce: demo.Announce) -> dict[
         **figures,
         "stages": stages,
         "batch_parts": batch_parts(reports[-(len(reports) // 3) :]),
+        "through_switch": switched,
         "floor": floor,
         "samples": len(probe.samples),
         "missed": probe.missed,
@@ -102,7 +115,7 @@ def batch_parts(batches: Sequence[BatchReport]) -> dict[str, dict[str, float]]:
     }
 
 
-async def _send(settings: Settings, baskets: Iterator[Any], pace: Pace) -> FreshnessProbe:
+async def _send(settings: Settings, baskets: Iterator[Basket], pace: Pace) -> FreshnessProbe:
     rate = pace.rate
     plan = demo.DemoPlan(events=int(rate * (pace.warm_up + pace.seconds)), rate=rate)
     messages = demo.planned_messages(baskets, plan, now=datetime.now(UTC))
@@ -112,6 +125,26 @@ async def _send(settings: Settings, baskets: Iterator[Any], pace: Pace) -> Fresh
         await clients.send(messages[:warm], rate=rate)
         await clients.send(messages[warm:], rate=rate, on_acked=demo.prober(probe, probes, plan.seed, share=PROBED))
     return probe
+
+
+async def _send_through_switch(settings: Settings, baskets: Sequence[Basket], pace: Pace) -> dict[str, float]:
+    """Send at the same rate until a while after the switch; probe as before."""
+    is_over = threading.Event()
+    messages = takewhile(lambda _: not is_over.is_set(), stamped(visits(baskets)))
+
+    async def end_after_switch() -> dict[str, float]:
+        try:
+            took = await nights.serve_candidate(settings)
+            await asyncio.sleep(_AFTER_SWITCH_SECONDS)
+        finally:
+            is_over.set()
+        return took
+
+    async with open_clients(settings) as clients, asyncio.TaskGroup() as tasks:
+        probe = FreshnessProbe(clients.to_api, poll_seconds=POLL_SECONDS)
+        night = tasks.create_task(end_after_switch())
+        await clients.send(messages, rate=pace.rate, on_acked=demo.prober(probe, tasks, 2, share=PROBED))
+    return {**percentiles_ms([one["total"] for one in probe.samples]), **night.result(), "missed": probe.missed}
 
 
 def _floor(settings: Settings, pace: Pace) -> dict[str, float]:

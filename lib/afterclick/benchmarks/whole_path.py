@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import httpx
 
+from afterclick.benchmarks import nights
 from afterclick.benchmarks.people import serve_model
 from afterclick.local import complete_journey, demo, services
 from afterclick.local.sender import LIMITS, Message, SendCounts, send
@@ -76,6 +77,7 @@ def running_path(
     households: int | None = None,
     bulk_variables: Mapping[str, str] | None = None,
     is_quick: bool = False,
+    with_candidate: bool = False,
 ) -> Iterator[RunningPath]:
     """Import history, train, start everything; all of it has ended on leaving.
 
@@ -87,6 +89,8 @@ def running_path(
         Settings of sessions and ingest, as variables.
     is_quick
         Without history and training, which take minutes: a model of random factors is served. Everything is killed in the end.
+    with_candidate
+        Train a second version as well, for `nights.serve_candidate`; not of a quick look.
     """
     announce("reading Complete Journey (simulated transactions of households)")
     if is_quick:
@@ -97,6 +101,9 @@ def running_path(
         lines = complete_journey.read_lines(households)
         with demo.demo_session(settings) as spark:
             baskets, _ = demo.prepare(spark, settings, lines, announce)
+            if with_candidate:
+                announce("training a second version, to switch to")
+                nights.make_candidate(spark, settings)
     running: list[services.Service] = []
     with services.stopping(running, by_force=is_quick):
         announce("starting collector, API and the three streams")
