@@ -236,3 +236,16 @@ def test_streams_are_told_who_is_kept_out_and_until_when(store: SubjectStore) ->
     assert (until[0], until[2:]) == (FOR_EVER, [FOR_EVER, 0])
     assert 0 < until[1] < FOR_EVER
     assert kept_out.until_ms([ada, laptop], "analytics").tolist() == [0, FOR_EVER]
+
+
+def test_who_allows_it_again_is_let_in_by_the_next_batch_and_not_a_second_later(store: SubjectStore) -> None:
+    store.admit([Claim(ADA, YES, 1)])
+    ada, kept_out = known(store, ADA).subject_id, KeptOut(store)
+    store.admit([Claim(ADA, {"personalisation": False}, 2)])
+    kept_out.refresh()
+    assert kept_out.until_ms([ada], "personalisation").tolist() == [FOR_EVER]
+    store.admit([Claim(ADA, YES, 3)])
+
+    kept_out.refresh()  # within the second: what is known is old
+
+    assert 0 < kept_out.until_ms([ada], "personalisation")[0] < FOR_EVER

@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from afterclick.benchmarks.process_figures import ProcessFigures, read_processes
-from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, Diary, visits, windows
+from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, Diary, batch_seconds, visits, windows
 from afterclick.local.simulator import Basket, Line
+from afterclick.query_metrics import BatchReport
 
 BASKETS = [
     Basket(name, f"{name}-order", datetime(2026, 11, 27, tzinfo=UTC), (Line("mug", "Mug", 1, 2.5),)) for name in "ab"
@@ -47,6 +48,17 @@ def test_windows_are_the_begin_and_the_end() -> None:
 
     assert (first["p99"], last["p99"]) == (100.0, 300.0)
     assert windows([], window=20) == ({}, {})
+
+
+def test_batch_seconds_tells_batches_that_grew_longer_and_none_where_none_began() -> None:
+    begun = datetime(2026, 11, 27, 12, tzinfo=UTC).timestamp()
+    reports = [
+        BatchReport("build_sessions", at, datetime.fromtimestamp(begun + at, UTC).isoformat(), 9, 1000 + at, 0)
+        for at in (-30, 10, 20, 500, 960, 980)
+    ]
+
+    assert batch_seconds(reports, begun, 1000, window=100) == {"first": 1.015, "last": 1.97}
+    assert batch_seconds(reports[:1], begun, 1000, window=100) == {"first": None, "last": None}
 
 
 @pytest.mark.parametrize(("grown", "is_flat"), [(0, True), (20_000_000, False)])

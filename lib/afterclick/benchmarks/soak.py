@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from itertools import count, islice
 from typing import Any
 
@@ -37,6 +38,7 @@ from afterclick.local.draining import wait_until_drained
 from afterclick.local.freshness import FreshnessProbe, percentiles_ms
 from afterclick.local.sender import Message, SendCounts
 from afterclick.local.simulator import Basket, Mischief, visit_messages
+from afterclick.query_metrics import BatchReport, read_reports
 from afterclick.settings import Settings
 
 Announce = Callable[[str], None]
@@ -121,6 +123,7 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     -------
     dict
         `measured`: p99 of the last window over that of the first; `first`, `last`: ms; `counts`: see `compare_counts`;
+        `batch_s`: median seconds of a batch of each query in the first and in the last window;
         `memory`: MB by service with slope and noise, the first window left out; `memory_last_half`: the same of the
         second half, when a JVM has taken the heap that it may have; `redis_bytes_a_person`.
     """
@@ -130,10 +133,15 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
         announce("waiting until all of it has its fate")
         asyncio.run(wait_until_drained(settings, path.running, demo.QUERIES, seconds=_DRAINING_SECONDS))
         redis_bytes, people = redis_figures(settings)
+        window = min(WINDOW_SECONDS, pace.seconds / 3)
+        batches = {
+            query: batch_seconds(read_reports(path.log(name), query), run.diary.begun, pace.seconds, window=window)
+            for name, (queries, _, _) in demo.STREAMS.items()
+            for query in queries
+        }
     announce("comparing what was acknowledged with ledger and tables")
     with demo.demo_session(settings) as spark:
         found = compare_counts(spark, settings, acked=run.counts.number)
-    window = min(WINDOW_SECONDS, pace.seconds / 3)
     first, last = windows(run.probe.samples, window=window)
     growth = round(last["p99"] / first["p99"], 3) if first and last else None
     return {
@@ -148,6 +156,7 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
         "last": last,
         "whole": percentiles_ms([sample["total"] for sample in run.probe.samples]),
         "missed": run.probe.missed,
+        "batch_s": batches,
         "counts": {**found, "retried_posts": run.counts.retried, "refused": sum(run.counts.refused.values())},
         "memory": run.diary.trends(since=window),
         "memory_last_half": run.diary.trends(since=pace.seconds / 2),
@@ -203,6 +212,18 @@ def windows(samples: Iterable[dict[str, float]], *, window: float) -> tuple[dict
         return {}, {}
     begin, end = posted[0][0] + window, posted[-1][0] - window
     return percentiles_ms([t for at, t in posted if at <= begin]), percentiles_ms([t for at, t in posted if at >= end])
+
+
+def batch_seconds(
+    reports: Sequence[BatchReport], begun: float, seconds: float, *, window: float
+) -> dict[str, float | None]:
+    """Return the median time of the batches that began in the first and in the last `window` of a run; None without any."""
+    at = np.array([datetime.fromisoformat(report.began_at).timestamp() - begun for report in reports])
+    took = np.array([report.ms / 1000 for report in reports])
+    parts = {"first": (at >= 0) & (at <= window), "last": (at >= seconds - window) & (at <= seconds)}
+    return {
+        name: round(float(np.median(took[is_there])), 3) if is_there.any() else None for name, is_there in parts.items()
+    }
 
 
 def compare_counts(spark: SparkSession, settings: Settings, *, acked: int) -> dict[str, int]:

@@ -1,5 +1,8 @@
 """Whose events the streams and jobs leave out: people who withdrew or were erased, read again every second.
 
+Before anybody is left out for a standing withdrawal it is read once more in that batch: who allows it again is not to lose the
+events of that second.
+
 What a person did before they withdrew may still lie on Kafka or in a recorded file; without this a replay would bring
 it back. In this process's memory, so that a batch costs no query.
 """
@@ -53,12 +56,16 @@ class KeptOut:
         self._being_erased: frozenset[str] = frozenset()
         self._floors = [0, 0]
         self._read_at = -_REFRESH_SECONDS
+        self._is_of_this_batch = False
 
     def refresh(self) -> None:
-        """Read what is new, unless that was done within the last second."""
-        if time.monotonic() - self._read_at < _REFRESH_SECONDS:
-            return
-        self._read_at = time.monotonic()
+        """Begin a batch: read what is new, unless that was done within the last second."""
+        self._is_of_this_batch = False
+        if time.monotonic() - self._read_at >= _REFRESH_SECONDS:
+            self._read()
+
+    def _read(self) -> None:
+        self._read_at, self._is_of_this_batch = time.monotonic(), True
         with self._store.reading() as connection:
             new = sa.select(WITHDRAWALS).where(WITHDRAWALS.c.number > self._floors[0] - _LOOK_BACK)
             for row in connection.execute(new.order_by(WITHDRAWALS.c.number)):
@@ -82,6 +89,9 @@ class KeptOut:
 
     def until_ms(self, subject_ids: Sequence[str], purpose: str) -> npt.NDArray[np.int64]:
         """Return for each subject the time of receipt up to which events are left out; 0: none are."""
+        is_standing = (self._withdrawn.get((subject_id, purpose)) == FOR_EVER for subject_id in subject_ids)
+        if not self._is_of_this_batch and any(is_standing):
+            self._read()
         found = [self._withdrawn.get((subject_id, purpose), 0) for subject_id in subject_ids]
         if self._erased:
             hashed = self._store.keys.suppressions
