@@ -20,9 +20,9 @@ NEW = "i20"
 
 
 def later(people: int = 12) -> pa.Table:
-    """Build a log of some people who went from the last known item to the new one, three times each."""
+    """Build a log of some people who went from the last known item to the new one, six times each."""
     begin = int(datetime(2026, 10, 20, tzinfo=UTC).timestamp())
-    rows = [(f"u{person}", item) for _ in range(3) for person in range(people) for item in ("i19", NEW)]
+    rows = [(f"u{person}", item) for _ in range(6) for person in range(people) for item in ("i19", NEW)]
     at = pa.array((begin + np.arange(len(rows)) * 60) * 1_000_000).cast(pa.timestamp("us", "UTC"))
     subjects, items = zip(*rows, strict=True)
     return pa.table({"subject_id": subjects, "item_id": items, "event_at": at, "event_type": ["view"] * len(rows)})

@@ -7,6 +7,7 @@ from pyspark.sql import SparkSession
 
 from afterclick.errors import LocalStackError
 from afterclick.local import services
+from afterclick.local.java import SHORT_LIVED
 from afterclick.settings import Settings
 
 DATE = "2999-12-31"
@@ -28,7 +29,7 @@ def make_candidate(spark: SparkSession, settings: Settings) -> str:
 
 
 async def serve_candidate(settings: Settings) -> dict[str, float]:
-    """Warm the candidate's lists and switch to it, in the background; return the seconds of each step.
+    """Warm the candidate's lists and switch to it, in idle time of the processor; return the seconds of each step.
 
     Raises
     ------
@@ -38,7 +39,7 @@ async def serve_candidate(settings: Settings) -> dict[str, float]:
     took: dict[str, float] = {}
     for name, arguments in STEPS.items():
         begun = time.monotonic()
-        service = services.start_service(name, arguments, settings, in_background=True)
+        service = services.start_service(name, arguments, settings, in_background=True, variables=SHORT_LIVED)
         if code := await asyncio.to_thread(service.process.wait):
             message = f"{name} of the night ended with {code} beside the streams; {service.log} says why"
             raise LocalStackError(message)
