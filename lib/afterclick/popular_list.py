@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
+from afterclick.blend import CONTEXTS, SOURCES
 from afterclick.list_records import TopList
 from afterclick.models import Model, item_keys
 from afterclick.places import ListedItem
@@ -12,23 +13,38 @@ from afterclick.ranking import popular_top_n
 
 RECENT_WEIGHT = 0.3
 """What an item active in the last day weighs beside one popular in the training data (docs/decisions/0047-activity.md)."""
+_LEAST = 1e-6
+"""Weight of popularity where the blend has none: it still orders what has no trend."""
 
 
 def popular_list(model: Model, size: int, *, now_ms: int, recent: npt.NDArray[np.float64] | None = None) -> TopList:
-    """Return a model's `size` most popular items.
+    """Return the best items for people of whom nothing is known, by the weights that the training learned for them.
 
     Parameters
     ----------
     recent : shape (n_items,)
         Weighed events of the last day (`recent_activity`); None: only the training data count.
     """
-    popularity = model.popularity
+    popularity, trend = _learned_parts(model)
     if recent is not None:
-        popularity = _share_of_best(popularity) + RECENT_WEIGHT * _share_of_best(recent)
-    ranked = popular_top_n(popularity, size)
-    pairs = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
-    items = [ListedItem(str(model.item_ids[item]), round(score, 6), "popular") for item, score in pairs]
+        trend = trend + RECENT_WEIGHT * _share_of_best(recent)
+    ranked = popular_top_n(popularity + trend, size)
+    rows, scores = ranked.items[0], ranked.scores[0].round(6).tolist()
+    reasons = np.where(trend[rows] > popularity[rows], "trending", "popular").tolist()
+    items = list(map(ListedItem, map(str, model.item_ids[rows]), scores, reasons))
     return TopList(model.version, "popular", 0, now_ms, items)
+
+
+def _learned_parts(model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return what popularity and trend bring each item; the best item has 1 of both. A model without sources has no trend."""
+    popularity, trend = _share_of_best(model.popularity), np.zeros(len(model.item_ids))
+    if model.sources:
+        learned = model.sources.mixtures.in_visit.blend.weights[CONTEXTS.index("none")]
+        weights = dict(zip(SOURCES, learned.tolist(), strict=True))
+        popularity *= max(weights["popularity"], _LEAST * weights["trend"], _LEAST)
+        trend = weights["trend"] * _share_of_best(model.sources.trend)
+    best = max(float((popularity + trend).max(initial=0.0)), 1e-12)
+    return popularity / best, trend / best
 
 
 def recent_activity(model: Model, counts: Mapping[str, Mapping[str, Mapping[str, float]]]) -> npt.NDArray[np.float64]:

@@ -84,7 +84,6 @@ COVERED_BY = {
     "decided_fates": "test_event_fates",
     "quarantine": "test_poisoned_topic",
     "replay_runs": "test_poisoned_topic",
-    "popular_list": "test_serving_app",
     "version_pointer": "test_switching",
     "redis_scripts": "test_redis_store and test_switching",
     "model_changes": "test_promotion",
