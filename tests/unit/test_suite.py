@@ -54,7 +54,18 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     page = tmp_path / "README.md"
     page.write_text("before\n<!-- last figures -->\nold\n<!-- end -->\nafter\n", "utf-8")
     found = {
-        "rank": {"measured": 1, "baseline": 2, "ratio": 0.7},
+        "rank": {
+            "measured": 1,
+            "baseline": "topk",
+            "ratio": 0.7,
+            "by_items": {"4000": {"implicit": {"ratio": 0.7}}, "40000": {"implicit": {"ratio": 1.5}}},
+        },
+        "sessions": {
+            "measured": 9000,
+            "baseline": 8000,
+            "ratio": 1.125,
+            "without_triggers": {"measured": 9500, "ratio": 1.2},
+        },
         "retrain": {"measured": 1, "baseline": 2, "ratio": 0.95},
         "freshness": {
             "p50": 150,
@@ -71,8 +82,12 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
-    assert "| rank | 1 | 2 | 0.7 | 1, **missed** |" in text
-    assert "| retrain | 1 | 2 | 0.95 | 0.9 |" in text
+    assert (
+        "| rank | 1 s; 4,000 items: 0.7 of implicit; 40,000 items: 1.5 of implicit | topk | 0.7 | 1, **missed** |"
+        in text
+    )
+    assert "| sessions | 9,000 events/s; without triggers 9,500, 1.2 | 8,000 events/s | 1.125 | 1.1 |" in text
+    assert "| retrain | 1 s | 2 s | 0.95 | 0.9 |" in text
     assert "| freshness | 150 / 300 ms; through a switch 200 / 600 ms | 75 / 150 ms | 0.50 | 200 / 500 ms |" in text
     assert "| skew | **failed** |" in text
 

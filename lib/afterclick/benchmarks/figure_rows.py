@@ -6,6 +6,17 @@ from typing import Any, NamedTuple
 Figures = Mapping[str, Any]
 FRESH_P50_MS, FRESH_P99_MS = 200, 500
 SKEW_RATIO, COUNTS_OFF = 2, 0.03
+UNITS = {
+    "retrain": " s",
+    "open-sessions": " s a batch",
+    "memory": " bytes a person",
+    "serving": " requests/s",
+    "collector": " events/s",
+    "sessions": " events/s",
+    "ingest": " events/s",
+    "rebuild": " people/s",
+    "growth": " times as long",
+}
 LATE_INTERVALS = 2
 
 
@@ -20,18 +31,57 @@ class Cells(NamedTuple):
 
 def row(name: str, figures: Figures, reach: float | None) -> str:
     """Return the line; `reach` is the ratio to reach, None where the goal is of another kind."""
-    return f"| {name} | {' | '.join(_OTHERS[name](figures) if name in _OTHERS else _ratio(figures, reach))} |"
+    return f"| {name} | {' | '.join(_OTHERS[name](figures) if name in _OTHERS else _ratio(name, figures, reach))} |"
 
 
-def _ratio(figures: Figures, reach: float | None) -> Cells:
-    ratio = figures["ratio"]
+def _ratio(name: str, figures: Figures, reach: float | None) -> Cells:
+    ratio, unit, detail = figures["ratio"], UNITS.get(name, ""), _DETAILS.get(name)
     goal = "" if reach is None else _goal(f"{reach:g}", is_reached=ratio >= reach)
-    return Cells(_plain(figures["measured"]), _plain(figures["baseline"]), f"{ratio}", goal)
+    measured, baseline = _plain(figures["measured"], unit), _plain(figures["baseline"], unit)
+    return Cells(measured + (detail(figures) if detail else ""), baseline, f"{ratio}", goal)
 
 
-def _plain(value: float | str) -> str:
-    """Return a number with its thousands apart, words as they are."""
-    return value if isinstance(value, str) else f"{value:,}"
+def _plain(value: float | str, unit: str) -> str:
+    """Return a number with its thousands apart and its unit, words as they are."""
+    return value if isinstance(value, str) else f"{value:,}{unit}"
+
+
+def _folded(figures: Figures) -> str:
+    parts = [
+        f"rank {rank}: {one['users_per_s']:,} people/s, {one['ratio']}" for rank, one in figures["by_rank"].items()
+    ]
+    return f" s; {'; '.join(parts)}"
+
+
+def _ranked(figures: Figures) -> str:
+    told = ""
+    for items, ways in figures["by_items"].items():
+        told += f"; {int(items):,} items: " + ", ".join(f"{one['ratio']} of {name}" for name, one in ways.items())
+    return f" s{told}"
+
+
+def _served(figures: Figures) -> str:
+    at = figures["ms_at_rate"]
+    return f"; p99 {at['p99']} ms at {at['rate']:,}/s"
+
+
+def _collected(figures: Figures) -> str:
+    return "".join(f"; {name.replace('_', ' ')}: {one['ratio']}" for name, one in figures["by_post"].items())
+
+
+def _sessions(figures: Figures) -> str:
+    alone = figures["without_triggers"]
+    return f"; without triggers {alone['measured']:,}, {alone['ratio']}"
+
+
+_DETAILS: dict[str, Callable[[Figures], str]] = {
+    "fold-in": _folded,
+    "rank": _ranked,
+    "serving": _served,
+    "collector": _collected,
+    "sessions": _sessions,
+}
+"""What stands behind the one figure, where there are more."""
 
 
 def _goal(told: str, *, is_reached: bool) -> str:
