@@ -102,13 +102,15 @@ def _rollback(options: Options, announce: Announce) -> dict[str, Any]:
     )
 
 
-BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
+BENCHMARKS: dict[
+    str, Callable[[Options, Announce], dict[str, Any]]
+] = {  # open-sessions tells this process's largest memory
     "start-up": _rules("start_up", quick=True),
+    "open-sessions": _rules("open_sessions", sessions=10_000, batch=1_000, runs=1),
     "fold-in": _rules("fold_in", ranks=(8,), most=20, runs=1),
     "rank": _rules("rank", catalogues=(4_000,), runs=1),
     "retrain": _retrain,
     "rollback": _rollback,
-    "open-sessions": _rules("open_sessions", sessions=10_000, batch=1_000, runs=1),
     "memory": _on_stack("memory"),
     "serving": _on_stack("serving"),
     "collector": _on_stack("collector"),
