@@ -41,7 +41,7 @@ def _learned_parts(model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[n
     if model.sources:
         learned = model.sources.mixtures.in_visit.blend.weights[CONTEXTS.index("none")]
         weights = dict(zip(SOURCES, learned.tolist(), strict=True))
-        popularity *= max(weights["popularity"], _LEAST * weights["trend"], _LEAST)
+        popularity *= max(weights["popularity"], _LEAST)
         trend = weights["trend"] * _share_of_best(model.sources.trend)
     best = max(float((popularity + trend).max(initial=0.0)), 1e-12)
     return popularity / best, trend / best

@@ -102,10 +102,9 @@ def _rollback(options: Options, announce: Announce) -> dict[str, Any]:
     )
 
 
-BENCHMARKS: dict[
-    str, Callable[[Options, Announce], dict[str, Any]]
-] = {  # open-sessions tells this process's largest memory
+BENCHMARKS: dict[str, Callable[[Options, Announce], dict[str, Any]]] = {
     "start-up": _rules("start_up", quick=True),
+    # Before the others: it tells the most memory that this process has had.
     "open-sessions": _rules("open_sessions", sessions=10_000, batch=1_000, runs=1),
     "fold-in": _rules("fold_in", ranks=(8,), most=20, runs=1),
     "rank": _rules("rank", catalogues=(4_000,), runs=1),

@@ -33,7 +33,7 @@ from afterclick.spark_session import build_spark
 
 Announce = Callable[[str], None]
 _ARENAS = {"MALLOC_ARENA_MAX": "2"}
-"""RocksDB and Arrow free in other threads than they took from: with an arena a thread, glibc keeps it all."""
+"""Of glibc: by default each of some 300 threads may have an arena that keeps what was freed in it (decision 66)."""
 STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
     "recommendations": (("update_recommendations",), False, {"AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": "1g", **_ARENAS}),
     "bulk": (
