@@ -191,8 +191,7 @@ def evaluate(title: str, options: list[str], scratch: Path) -> dict[str, Any]:
 def section(title: str, options: list[str], report: dict[str, Any]) -> str:
     """Return the Markdown of one evaluation."""
     shown = " ".join(Path(part).name if "/" in part else part for part in options)
-    people = report["people"] if "lag_ms" in report else report["users"]
-    told = f"{report['events']:,} events, {report['cases']:,} cases, {people:,} people, {circumstances(report)}"
+    told = f"{report['events']:,} events, {report['cases']:,} cases, {circumstances(report)}"
     made = f"Measured {datetime.now(UTC):%Y-%m-%d} at {commit()}."
     lines = [f"## {title}", "", f"`afterclick evaluate {shown}`: {told}. {made}", ""]
     lines += ["| model | " + " | ".join(FIGURES) + " |", "| --- |" + " --- |" * len(FIGURES)]
@@ -215,11 +214,12 @@ def section(title: str, options: list[str], report: dict[str, Any]) -> str:
 
 
 def circumstances(report: dict[str, Any]) -> str:
-    """Return what was new to the model or, of the whole path, how late its lists were."""
+    """Return whose events they are, and what was new to the model or, of the whole path, how late its lists were."""
     if lag := report.get("lag_ms"):
-        return f"{report['rate']:g} a second; lists cover an event after {lag['p50']:g} ms, of a hundred one after {lag['p99']:g}"
+        covered = f"lists cover an event after {lag['p50']:g} ms, of a hundred one after {lag['p99']:g}"
+        return f"{report['people']:,} people, {report['rate']:g} a second; {covered}"
     unseen = report["share_unseen_users"], report["share_unseen_items"]
-    return f"{unseen[0]:.1%} of them and {unseen[1]:.1%} of the items unseen in training"
+    return f"{report['users']:,} people, {unseen[0]:.1%} of them and {unseen[1]:.1%} of the items unseen in training"
 
 
 def commit() -> str:

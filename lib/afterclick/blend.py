@@ -61,6 +61,11 @@ class Blend:
         return Blend(np.array([[known[context][source] for source in SOURCES] for context in CONTEXTS], np.float64))
 
 
+def share_of_best(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return values that are not negative as shares of the highest, as `Evidence` has popularity and trend; zeros stay."""
+    return values / max(float(values.max(initial=0.0)), 1e-12)
+
+
 def single_source_blend(name: str) -> Blend:
     """Return the blend that lists by one of `SOURCES` alone, whatever is known of a person."""
     return Blend(np.tile(np.eye(len(SOURCES))[SOURCES.index(name)], (len(CONTEXTS), 1)))

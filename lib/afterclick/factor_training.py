@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
+from afterclick.blend import share_of_best
 from afterclick.event_logs import EventLog
 from afterclick.fold_in import prepare_basis
 from afterclick.replayed_sources import TrainedFactors
@@ -36,7 +37,7 @@ class FactorTrainer:
         factors = fit_item_factors(weights, self.settings, start=start, iterations=iterations, threads=self.threads)
         basis = prepare_basis(factors * is_known[:, None], regularization=self.settings.regularization)
         return TrainedFactors(
-            basis, self.settings.alpha, self.settings.weight_power, popularity / max(popularity.max(), 1e-12), is_known
+            basis, self.settings.alpha, self.settings.weight_power, share_of_best(popularity), is_known
         )
 
     def weights(self, position: int) -> csr_matrix:

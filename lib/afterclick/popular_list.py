@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import CONTEXTS, SOURCES
+from afterclick.blend import share_of_best
 from afterclick.list_records import TopList
 from afterclick.models import Model, item_keys
 from afterclick.places import ListedItem
@@ -27,7 +27,7 @@ def popular_list(model: Model, size: int, *, now_ms: int, recent: npt.NDArray[np
     """
     popularity, trend = _learned_parts(model)
     if recent is not None:
-        trend = trend + RECENT_WEIGHT * _share_of_best(recent)
+        trend = trend + RECENT_WEIGHT * share_of_best(recent)
     ranked = popular_top_n(popularity + trend, size)
     rows, scores = ranked.items[0], ranked.scores[0].round(6).tolist()
     reasons = np.where(trend[rows] > popularity[rows], "trending", "popular").tolist()
@@ -35,14 +35,19 @@ def popular_list(model: Model, size: int, *, now_ms: int, recent: npt.NDArray[np
     return TopList(model.version, "popular", 0, now_ms, items)
 
 
+def popular_shares(model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return popularity and trend as the blend weighs them, shares of the highest; a model without sources has no trend."""
+    trend = model.sources.trend if model.sources else np.zeros_like(model.popularity)
+    return share_of_best(model.popularity), share_of_best(trend)
+
+
 def _learned_parts(model: Model) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return what popularity and trend bring each item; the best item has 1 of both. A model without sources has no trend."""
-    popularity, trend = _share_of_best(model.popularity), np.zeros(len(model.item_ids))
+    """Return what popularity and trend bring each item; the best item has 1 of both."""
+    weights = {"popularity": 1.0, "trend": 0.0}
     if model.sources:
-        learned = model.sources.mixtures.in_visit.blend.weights[CONTEXTS.index("none")]
-        weights = dict(zip(SOURCES, learned.tolist(), strict=True))
-        popularity *= max(weights["popularity"], _LEAST)
-        trend = weights["trend"] * _share_of_best(model.sources.trend)
+        weights = model.sources.mixtures.in_visit.blend.to_dict()["none"]
+    popularity, trend = popular_shares(model)
+    popularity, trend = popularity * max(weights["popularity"], _LEAST), trend * weights["trend"]
     best = max(float((popularity + trend).max(initial=0.0)), 1e-12)
     return popularity / best, trend / best
 
@@ -62,7 +67,3 @@ def recent_activity(model: Model, counts: Mapping[str, Mapping[str, Mapping[str,
             weights = model.event_weights
             recent[row] = sum(weights.get(kind, 0.0) * found["events_24h"] for kind, found in by_type.items())
     return recent
-
-
-def _share_of_best(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return values / max(float(values.max(initial=0.0)), 1e-12)

@@ -22,7 +22,7 @@ from afterclick.mixtures import Mixture, Mixtures, is_back
 from afterclick.model_evidence import Listed, ModelBasis, ModelEvidence
 from afterclick.models import Model, item_keys
 from afterclick.places import ListedItem
-from afterclick.popular_list import popular_list
+from afterclick.popular_list import popular_list, popular_shares
 from afterclick.ranking import top_n
 from afterclick.sequences import Cells, Sequences, take_sequences
 from afterclick.setting_sections import RecommendationSettings
@@ -64,10 +64,7 @@ class Recommender:
 
     @cached_property
     def _model_basis(self) -> ModelBasis:
-        popularity, sources = self.model.popularity, self.model.sources
-        trend = sources.trend if sources else np.zeros_like(popularity)
-        shares = popularity / max(popularity.max(), 1e-12), trend / max(trend.max(), 1e-12)
-        return ModelBasis(self.model, self.basis, *shares)
+        return ModelBasis(self.model, self.basis, *popular_shares(self.model))
 
     @cached_property
     def _weight_of_code(self) -> npt.NDArray[np.float64]:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from afterclick.blend import Evidence
+from afterclick.blend import Evidence, share_of_best
 from afterclick.covisitation import (
     DEPTH,
     Covisitation,
@@ -154,7 +154,7 @@ class ReplayedSources:
 
     def _observed(self, sequences: Sequences, covisitation: Cells) -> Observed:
         if self._read is None:  # the same arrays for all blocks that see the same counts
-            self._read = self.trend / max(self.trend.max(), 1e-12), repeat_rates(*self.buyers)
+            self._read = share_of_best(self.trend), repeat_rates(*self.buyers)
         return Observed(sequences, covisitation, *self._read)
 
     def _followers(self, wanted: IntVector, visible: IntVector) -> Followers:

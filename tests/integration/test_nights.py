@@ -41,5 +41,7 @@ def test_the_candidate_of_the_night_is_warmed_and_takes_over(
 def test_a_step_that_fails_ends_the_night_with_its_code(live: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nights, "STEPS", {"broken": ("-c", "raise SystemExit(3)"), "never": ("-c", "")})
 
-    with pytest.raises(LocalStackError, match=r"broken of the night ended with 3 .*broken\.log says why"):
+    with pytest.raises(
+        LocalStackError, match=r"broken of the night ended with 3 beside the streams; .*/broken\.log says why"
+    ):
         asyncio.run(nights.serve_candidate(live))

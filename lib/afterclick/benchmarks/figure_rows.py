@@ -6,17 +6,6 @@ from typing import Any, NamedTuple
 Figures = Mapping[str, Any]
 FRESH_P50_MS, FRESH_P99_MS = 200, 500
 SKEW_RATIO, COUNTS_OFF = 2, 0.03
-UNITS = {
-    "retrain": " s",
-    "open-sessions": " s a batch",
-    "memory": " bytes a person",
-    "serving": " requests/s",
-    "collector": " events/s",
-    "sessions": " events/s",
-    "ingest": " events/s",
-    "rebuild": " people/s",
-    "growth": " times as long",
-}
 LATE_INTERVALS = 2
 
 
@@ -35,7 +24,7 @@ def row(name: str, figures: Figures, reach: float | None) -> str:
 
 
 def _ratio(name: str, figures: Figures, reach: float | None) -> Cells:
-    ratio, unit, detail = figures["ratio"], UNITS.get(name, ""), _DETAILS.get(name)
+    ratio, unit, detail = figures["ratio"], _UNITS.get(name, ""), _DETAILS.get(name)
     goal = "" if reach is None else _goal(f"{reach:g}", is_reached=ratio >= reach)
     measured, baseline = _plain(figures["measured"], unit), _plain(figures["baseline"], unit)
     return Cells(measured + (detail(figures) if detail else ""), baseline, f"{ratio}", goal)
@@ -47,17 +36,15 @@ def _plain(value: float | str, unit: str) -> str:
 
 
 def _folded(figures: Figures) -> str:
-    parts = [
-        f"rank {rank}: {one['users_per_s']:,} people/s, {one['ratio']}" for rank, one in figures["by_rank"].items()
-    ]
-    return f" s; {'; '.join(parts)}"
+    by_rank = figures["by_rank"].items()
+    return "".join(f"; rank {rank}: {one['users_per_s']:,} people/s, {one['ratio']}" for rank, one in by_rank)
 
 
 def _ranked(figures: Figures) -> str:
     told = ""
     for items, ways in figures["by_items"].items():
         told += f"; {int(items):,} items: " + ", ".join(f"{one['ratio']} of {name}" for name, one in ways.items())
-    return f" s{told}"
+    return told
 
 
 def _served(figures: Figures) -> str:
@@ -74,6 +61,20 @@ def _sessions(figures: Figures) -> str:
     return f"; without triggers {alone['measured']:,}, {alone['ratio']}"
 
 
+_UNITS = {
+    "fold-in": " s",
+    "rank": " s",
+    "retrain": " s",
+    "open-sessions": " s a batch",
+    "memory": " bytes a person",
+    "serving": " requests/s",
+    "collector": " events/s",
+    "sessions": " events/s",
+    "ingest": " events/s",
+    "rebuild": " people/s",
+    "growth": " times as long",
+}
+"""Of the measured figure and of a baseline that is a number."""
 _DETAILS: dict[str, Callable[[Figures], str]] = {
     "fold-in": _folded,
     "rank": _ranked,

@@ -89,10 +89,10 @@ class KeptOut:
 
     def until_ms(self, subject_ids: Sequence[str], purpose: str) -> npt.NDArray[np.int64]:
         """Return for each subject the time of receipt up to which events are left out; 0: none are."""
-        is_standing = (self._withdrawn.get((subject_id, purpose)) == FOR_EVER for subject_id in subject_ids)
-        if not self._is_of_this_batch and any(is_standing):
+        found = self._withdrawn_until(subject_ids, purpose)
+        if FOR_EVER in found and not self._is_of_this_batch:
             self._read()
-        found = [self._withdrawn.get((subject_id, purpose), 0) for subject_id in subject_ids]
+            found = self._withdrawn_until(subject_ids, purpose)
         if self._erased:
             hashed = self._store.keys.suppressions
             found = [
@@ -100,6 +100,9 @@ class KeptOut:
                 for subject_id, until in zip(subject_ids, found, strict=True)
             ]
         return np.array(found, np.int64)
+
+    def _withdrawn_until(self, subject_ids: Sequence[str], purpose: str) -> list[int]:
+        return [self._withdrawn.get((subject_id, purpose), 0) for subject_id in subject_ids]
 
 
 def keep_allowed(interactions: pa.Table, kept_out: KeptOut) -> pa.Table:
