@@ -6,6 +6,7 @@ from afterclick.errors import SettingsError
 
 COMMON = (
     "spark.driver.cores",
+    "spark.driver.defaultJavaOptions",
     "spark.driver.extraJavaOptions",
     "spark.driver.maxResultSize",
     "spark.driver.memory",

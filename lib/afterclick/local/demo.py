@@ -32,14 +32,23 @@ from afterclick.settings import Settings
 from afterclick.spark_session import build_spark
 
 Announce = Callable[[str], None]
-_ARENAS = {"MALLOC_ARENA_MAX": "2"}
-"""Of glibc: by default each of some 300 threads may have an arena that keeps what was freed in it (decision 66)."""
+
+
+def _memory(heap: str) -> dict[str, str]:
+    """Return what gives a stream its heap when it begins, and glibc two arenas that keep what was freed (decision 66)."""
+    return {
+        "AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": heap,
+        "AFTERCLICK_SPARK__SPARK.DRIVER.DEFAULTJAVAOPTIONS": f"-Xms{heap} -XX:+AlwaysPreTouch",
+        "MALLOC_ARENA_MAX": "2",
+    }
+
+
 STREAMS: dict[str, tuple[tuple[str, ...], bool, dict[str, str]]] = {
-    "recommendations": (("update_recommendations",), False, {"AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": "1g", **_ARENAS}),
+    "recommendations": (("update_recommendations",), False, _memory("1g")),
     "bulk": (
         ("ingest_events", "build_sessions"),
         True,
-        {"AFTERCLICK_SPARK__SPARK.DRIVER.MEMORY": "1500m", "AFTERCLICK_SPARK__SPARK.MASTER": "local[1]", **_ARENAS},
+        {"AFTERCLICK_SPARK__SPARK.MASTER": "local[1]", **_memory("1500m")},
     ),
 }
 """Queries, in the background or not, and settings of each Spark application: a list must not wait for a Delta commit."""
