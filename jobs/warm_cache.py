@@ -3,7 +3,8 @@
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
             MLflow alias ``champion``, or a version or date given
             table ``items``                           schemas.ITEM
-Writes      Redis item ids, histories and lists of the version, the catalogue, the popular list, last of all the pointer
+            the subject store's withdrawn items       withdrawn_items
+Writes      Redis item ids, histories and lists of the version, the catalogue, withdrawn items, the popular list, last the pointer
 Repeating   safe: histories are sets, and streams may write at the same time; a killed warming goes on where it was
 """
 
@@ -19,6 +20,7 @@ from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.dimension_tables import publish_catalogue
 from afterclick.connectors.version_pointer import VersionPointer
+from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.crash_points import CrashPoint, crash_when
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
@@ -64,6 +66,7 @@ def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
     pointer.announce(version)
     store.write_items(version, recommender.item_ids, expires=version != store.served_version())
     publish_catalogue(spark, settings)
+    WithdrawnItems(settings).publish()
     recent = keep_recent(select_interactions(read_accepted(spark, settings)), settings.recommendations.history_length)
     with crash_when(CrashPoint.HALF_WARMED, lambda: bool(pointer.warmed_parts(version)), settings.faults.crash_point):
         people = total(warm_spread(recent, settings=settings, version=version))["written"]

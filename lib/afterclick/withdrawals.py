@@ -1,4 +1,4 @@
-"""The cache follows changes of consent: what the subject store has recorded is cleared until it is done."""
+"""The cache follows the subject store: people who withdrew are cleared until it is done, withdrawn items are told."""
 
 import asyncio
 import logging
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from afterclick.connectors.redis_erasure import RedisEraser
 from afterclick.connectors.subject_store import SubjectStore, open_subject_store
+from afterclick.connectors.withdrawn_items import WithdrawnItems
 from afterclick.consent_rules import Claim
 from afterclick.errors import StoreUnavailableError
 from afterclick.pseudonyms import RawId
@@ -35,11 +36,13 @@ def clear_withdrawn(store: SubjectStore, eraser: RedisEraser) -> int:
 
 
 async def keep_clearing(settings: Settings) -> None:
-    """Do so every second for ever."""
-    store, eraser = open_subject_store(settings), RedisEraser(settings.redis)
+    """Do so every second for ever, and tell the API which items are withdrawn where it does not know."""
+    store, eraser, items = open_subject_store(settings), RedisEraser(settings.redis), WithdrawnItems(settings)
     while True:
         try:
             await asyncio.to_thread(clear_withdrawn, store, eraser)
+            if await asyncio.to_thread(items.publish):
+                logger.info("withdrawn items told to the API anew")
         except StoreUnavailableError as error:
             logger.warning("withdrawals not followed yet: %s", error)
         await asyncio.sleep(POLL_SECONDS)

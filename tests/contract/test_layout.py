@@ -55,7 +55,6 @@ COVERED_BY = {
     "recommender": "test_source_training",
     "listed_reasons": "test_source_training",
     "model_sources": "test_source_training",
-    "withdrawn_items": "test_serving_app",
     "answers": "test_serving_answers",
     "model_reader": "test_serving_app",
     "session_lists": "test_serving_app",

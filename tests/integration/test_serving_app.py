@@ -246,7 +246,7 @@ def test_similar_items_are_not_the_item_itself_and_an_unknown_one_gets_popular_i
 
 def test_a_withdrawn_item_is_in_no_answer_once_the_api_has_read_the_set(live: Settings) -> None:
     warmed(live)
-    store = WithdrawnItems(live.redis)
+    store = WithdrawnItems(live)
     store.withdraw(["item-0", "item-3"])
 
     with TestClient(create_app(live)) as client:

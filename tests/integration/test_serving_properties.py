@@ -117,9 +117,9 @@ def build_world(settings: Settings, draw: random.Random, number: int) -> World:
         )
         update_lists(table, recommender, store, length=200, fence=Fence(number, 1), now_ms=2000)
         had[person] = set(seen)
-    withdrawn = set(draw.sample(items, draw.randint(0, size // 2)))
-    if withdrawn:
-        WithdrawnItems(settings.redis).withdraw(sorted(withdrawn))
+    withdrawn, kept = set(draw.sample(items, draw.randint(0, size // 2))), WithdrawnItems(settings)
+    kept.restore(kept.read())
+    kept.withdraw(sorted(withdrawn))
     return World(version, items, category_of, withdrawn | out_of_stock, had)
 
 

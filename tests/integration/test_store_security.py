@@ -28,7 +28,7 @@ from afterclick.connectors import redis_store
 from afterclick.connectors.redis_erasure import RedisEraser
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.version_pointer import VersionPointer
-from afterclick.connectors.withdrawn_items import WithdrawnItems
+from afterclick.connectors.withdrawn_items import WithdrawnItems, withdrawn_key
 from afterclick.errors import StoreUnavailableError
 from afterclick.kafka_security import client_options, spark_options
 from afterclick.local.jars import broker_jars, default_cache_dir
@@ -219,8 +219,10 @@ def test_redis_users_may_do_their_work_and_no_more(guarded: int, settings: Setti
     assert VersionPointer(streams).write_fresh(["ada"], histories, later.lists(histories, 9)) == 1
     assert VersionPointer(streams).behind("v2", 9) == []
     VersionPointer(streams).drop_lists("v2")
-    WithdrawnItems(as_user("streams").redis).withdraw(["item-1"])
-    assert WithdrawnItems(as_user("api").redis).read() == ["item-1"]
+    WithdrawnItems(as_user("streams")).withdraw(["item-1"])
+    assert api.client.smembers(withdrawn_key(settings.redis.prefix)) == {b"item-1"}
+    WithdrawnItems(as_user("collector")).restore(["item-1"])
+    assert not api.client.smembers(withdrawn_key(settings.redis.prefix))
     assert api.read_list("ada")[1] is not None
     with pytest.raises(StoreUnavailableError, match=r"(?i)no permissions"):
         api.switch_version("v2")

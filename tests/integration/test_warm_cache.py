@@ -16,6 +16,7 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import model_registry, redis_store
 from afterclick.connectors.redis_store import Fence
 from afterclick.connectors.version_pointer import VersionPointer, Versions
+from afterclick.connectors.withdrawn_items import WithdrawnItems, withdrawn_key
 from afterclick.errors import IncompatibleModelError
 from afterclick.list_updates import update_here
 from afterclick.models import load_model, save_model
@@ -91,11 +92,14 @@ def test_killed_while_warming_the_old_version_answers_and_the_next_run_goes_on(
     }
     update_here(pa.table(act), settings=live, fence=Fence(1, 1))
     assert pointer.versions() == Versions("old", "new", None)
+    WithdrawnItems(live).withdraw(["item-2"])
+    store.client.delete(withdrawn_key(live.redis.prefix))  # as a wipe does
     people = warm(spark, live, "new")
 
     assert 0 < len(killed_after) < live.recommendations.warm_parts
     assert people < 3000
     assert pointer.versions() == Versions("new", None, "old")
+    assert store.client.smembers(withdrawn_key(live.redis.prefix)) == {b"item-2"}
     assert sum(1 for _ in store.client.scan_iter(f"{live.redis.prefix}r:new:*", count=1000)) == 3001
 
 

@@ -38,7 +38,7 @@ def _change(what: str, items: list[str], environment: str | None, *, as_json: bo
     from afterclick.connectors.withdrawn_items import WithdrawnItems
     from afterclick.settings import load_settings
 
-    store = WithdrawnItems(load_settings(environment).redis)
+    store = WithdrawnItems(load_settings(environment))
     if what == "withdraw":
         store.withdraw(items)
     elif what == "restore":

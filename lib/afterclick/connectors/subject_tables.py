@@ -1,4 +1,4 @@
-"""The subject store's tables and how a database is opened: SQLite on one machine, PostgreSQL on several."""
+"""The subject store's tables, one of items too, and how a database is opened: SQLite on one machine, PostgreSQL on several."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -94,6 +94,14 @@ RECEIPTS = _table(
     sa.Column("told", sa.Text(), nullable=False),
 )
 """One store's answer: removed from its content, and clean (no byte left) since; `told` says why later."""
+
+WITHDRAWN_ITEMS = _table(
+    "withdrawn_items",
+    sa.Column("item_id", sa.Text(), primary_key=True),
+    sa.Column("is_withdrawn", sa.Boolean(), nullable=False),
+    sa.Column("changed_ms", sa.BigInteger(), nullable=False),
+)
+"""Items that nobody may get, and those that were restored; here because it is the database that every service has."""
 
 
 def open_engine(url: str, *, timeout_seconds: float = 5.0) -> sa.Engine:
