@@ -35,7 +35,7 @@ def clear_withdrawn(store: SubjectStore, eraser: RedisEraser) -> int:
     return len(closed)
 
 
-async def keep_clearing(settings: Settings) -> None:
+async def keep_following(settings: Settings) -> None:
     """Do so every second for ever, and tell the API which items are withdrawn where it does not know."""
     store, eraser, items = open_subject_store(settings), RedisEraser(settings.redis), WithdrawnItems(settings)
     while True:

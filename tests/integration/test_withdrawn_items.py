@@ -9,7 +9,7 @@ from afterclick.connectors import redis_store
 from afterclick.connectors.withdrawn_items import WithdrawnItems, withdrawn_key
 from afterclick.errors import StoreUnavailableError
 from afterclick.settings import Settings
-from afterclick.withdrawals import keep_clearing
+from afterclick.withdrawals import keep_following
 
 
 def told(settings: Settings) -> set[bytes]:
@@ -22,8 +22,8 @@ def wipe(settings: Settings) -> None:
     redis_store.connect(settings.redis).client.delete(withdrawn_key(settings.redis.prefix))
 
 
-async def clear_until(settings: Settings, expected: set[bytes]) -> None:
-    work = asyncio.create_task(keep_clearing(settings))
+async def follow_until(settings: Settings, expected: set[bytes]) -> None:
+    work = asyncio.create_task(keep_following(settings))
     try:
         async with asyncio.timeout(10):
             while told(settings) != expected:
@@ -39,7 +39,7 @@ def test_a_collector_tells_the_api_again_after_redis_was_wiped(live: Settings) -
     WithdrawnItems(live).restore(["mug-2", "never-withdrawn"])
     wipe(live)
 
-    asyncio.run(clear_until(live, {b"mug-1"}))
+    asyncio.run(follow_until(live, {b"mug-1"}))
 
     assert WithdrawnItems(live).read() == ["mug-1"]
     assert not WithdrawnItems(live).publish()

@@ -30,7 +30,7 @@ from afterclick.request_ids import RequestIds
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
 from afterclick.subject_directory import SubjectDirectory
-from afterclick.withdrawals import keep_clearing
+from afterclick.withdrawals import keep_following
 
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
 _BATCHES = frozenset({"batch", "b", "import"})
@@ -53,7 +53,7 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        work = (keep_fresh(keys, settings.keys.refresh_seconds), people.follow_changes(), keep_clearing(settings))
+        work = (keep_fresh(keys, settings.keys.refresh_seconds), people.follow_changes(), keep_following(settings))
         async with in_background(*work):
             yield
         sink.close()

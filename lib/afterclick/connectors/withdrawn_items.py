@@ -1,7 +1,7 @@
 """Items that nobody may get: they stand in the subject store's database, and as a set in Redis that the API reads.
 
 The database decides. The set is written anew where it differs, as after a wipe: with each change, by every collector
-once a second (`withdrawals.keep_clearing`), and when the cache is rebuilt.
+once a second (`withdrawals.keep_following`), and when the cache is rebuilt.
 """
 
 from collections.abc import Sequence
