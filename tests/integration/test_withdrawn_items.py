@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -14,8 +15,8 @@ from afterclick.withdrawals import keep_following
 
 def told(settings: Settings) -> set[bytes]:
     """Return what the API reads."""
-    members: set[bytes] = redis_store.connect(settings.redis).client.smembers(withdrawn_key(settings.redis.prefix))
-    return members
+    members: Any = redis_store.connect(settings.redis).client.smembers(withdrawn_key(settings.redis.prefix))
+    return set(members)
 
 
 def wipe(settings: Settings) -> None:

@@ -5,6 +5,7 @@ once a second (`withdrawals.keep_following`), and when the cache is rebuilt.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import redis
 import sqlalchemy as sa
@@ -55,7 +56,8 @@ class WithdrawnItems:
         """
         known = self._known()
         try:
-            told = {member.decode() for member in self._client.smembers(self._key)}
+            members: Any = self._client.smembers(self._key)
+            told = {member.decode() for member in members}
             if not known and told:
                 self._note(sorted(told), is_withdrawn=True)
                 return False
