@@ -40,16 +40,20 @@ for (let number = 0; number < Number(count); number++) {
   await page.evaluate((n) => window.send(n), number);
   await page.waitForTimeout(100);
 }
+const answered = (name) => page.waitForResponse((response) => response.request().postData()?.includes(name));
 console.log("sent");
 process.stdin.resume(); // stays open, so that the client can send again, until the test has seen everything
 process.stdin.on("end", async () => {
   if (kind === "segment") {
-    // Only now: a page that is left sends what waits for a new attempt once more, under the same messageId.
+    // Only now, and each after the other's answer: a page that is left sends what it has no answer to once more, under
+    // the same messageId.
     await page.evaluate(() => window.scrollTo(0, 1500));
     await page.waitForTimeout(300);
-    await page.click("button");
-    await page.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pagehide")));
-    await page.waitForTimeout(300);
+    await Promise.all([answered("Form Submitted"), page.click("button")]);
+    await Promise.all([
+      answered("Page Engaged"),
+      page.evaluate(() => window.dispatchEvent(new PageTransitionEvent("pagehide"))),
+    ]);
   }
   await browser.close();
   server.close();
