@@ -11,7 +11,7 @@ from itertools import islice
 import psutil
 import pytest
 
-from afterclick.benchmarks.process_figures import ProcessFigures, read_processes
+from afterclick.benchmarks.process_figures import ProcessFigures, read_processes, read_programs
 from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, Diary, batch_seconds, visits, windows
 from afterclick.local.simulator import Basket, Line
 from afterclick.query_metrics import BatchReport
@@ -75,6 +75,15 @@ def test_a_diary_tells_whose_memory_grew_after_the_begin(grown: int, is_flat: bo
     assert found["growth_mb"] == pytest.approx(7 * grown / 1e6, abs=1)
 
 
+def test_a_service_that_has_only_just_begun_has_no_trend() -> None:
+    diary = Diary(time.time())
+    for number in range(4):
+        late = {"late": ProcessFigures(1_000_000, 0.0)} if number > 1 else {}
+        diary.add({"api": ProcessFigures(1_000_000 * (number + 1), 0.0), **late})
+
+    assert diary.trends(since=0).keys() == {"api"}
+
+
 def test_a_service_counts_with_its_children_and_this_process_without() -> None:
     alone = read_processes({"self": os.getpid()})["self"].rss_bytes
     inner = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import time; print(1, flush=True); time.sleep(60)'])"
@@ -83,11 +92,14 @@ def test_a_service_counts_with_its_children_and_this_process_without() -> None:
         child.stdout.readline()
 
         found = read_processes({"self": os.getpid(), "child": child.pid})
+        apart = read_programs({"self": os.getpid(), "child": child.pid})
         parent = psutil.Process(child.pid).memory_info().rss
         os.killpg(child.pid, signal.SIGKILL)
 
     assert found["self"].rss_bytes < alone + parent
     assert found["child"].rss_bytes > 1.5 * parent
+    assert apart.keys() == {"child itself", f"child {psutil.Process().name()}"}
+    assert sum(one.rss_bytes for one in apart.values()) == pytest.approx(found["child"].rss_bytes, rel=0.2)
 
 
 def test_a_process_that_has_ended_is_left_out() -> None:

@@ -1,7 +1,7 @@
 """Memory and processor time of running services, and whether a series grows."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,19 +24,31 @@ def read_processes(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
 
     One that has ended is left out.
     """
-    return {name: figures for name, pid in pids.items() if (figures := _read(pid))}
+    return {name: _sum(programs.values()) for name, pid in pids.items() if (programs := _programs(pid))}
 
 
-def _read(pid: int) -> ProcessFigures | None:
-    rss, cpu = 0, 0.0
+def read_programs(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
+    """Return the figures apart of each service that is of several processes: `bulk itself`, `bulk java`, `bulk python`."""
+    found = {name: _programs(pid) for name, pid in pids.items()}
+    return {f"{name} {part}": one for name, parts in found.items() if len(parts) > 1 for part, one in parts.items()}
+
+
+def _programs(pid: int) -> dict[str, ProcessFigures]:
+    found: dict[str, ProcessFigures] = {}
     with suppress(psutil.NoSuchProcess):
         root = psutil.Process(pid)
         for process in [root, *(root.children(recursive=True) if pid != os.getpid() else [])]:
             with suppress(psutil.NoSuchProcess):  # a worker may end meanwhile
+                name = "itself" if process == root else process.name()
                 times = process.cpu_times()
-                rss += process.memory_info().rss
-                cpu += times.user + times.system
-    return ProcessFigures(rss, cpu) if rss else None
+                one = ProcessFigures(process.memory_info().rss, times.user + times.system)
+                found[name] = _sum([one, found[name]]) if name in found else one
+    return found
+
+
+def _sum(figures: Iterable[ProcessFigures]) -> ProcessFigures:
+    several = list(figures)
+    return ProcessFigures(sum(one.rss_bytes for one in several), sum(one.cpu_seconds for one in several))
 
 
 @dataclass(frozen=True)

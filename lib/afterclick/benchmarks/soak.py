@@ -18,7 +18,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from afterclick.benchmarks.process_figures import ProcessFigures, read_processes, trend
+from afterclick.benchmarks.process_figures import ProcessFigures, read_processes, read_programs, trend
 from afterclick.benchmarks.whole_path import (
     POLL_SECONDS,
     PROBED,
@@ -49,6 +49,8 @@ PEOPLE_A_HOUSEHOLD = 20
 WINDOW_SECONDS = 600
 _SAMPLE_SECONDS, _SAMPLES = 15, 60
 """Between two looks at memory at most, and how many there are of a short run."""
+_FEWEST = 3
+"""Looks that a line needs."""
 _TOLD_SECONDS = 60
 _DRAINING_SECONDS = 3_600
 
@@ -66,7 +68,7 @@ class CountedOnly(SendCounts):
 
 @dataclass
 class Diary:
-    """Memory of each service at times since the begin."""
+    """Memory of each service, and of its programs apart, at times since the begin."""
 
     begun: float
     seconds: list[float] = field(default_factory=list)
@@ -78,15 +80,18 @@ class Diary:
         self.figures.append(figures)
 
     def trends(self, *, since: float) -> dict[str, dict[str, float | bool]]:
-        """Return by service the first and last MB and their line from `since` seconds after the begin."""
-        return {name: self._trend(name, since) for name in self.figures[-1]}
+        """Return by name the first and last MB and their line from `since` seconds after the begin, of what is there now."""
+        series = {name: self._series(name, since) for name in self.figures[-1]}
+        return {name: self._trend(known) for name, known in series.items() if len(known) >= _FEWEST}
 
-    def _trend(self, name: str, since: float) -> dict[str, float | bool]:
-        known = [
+    def _series(self, name: str, since: float) -> list[tuple[float, float]]:
+        return [
             (at, one[name].rss_bytes / 1e6)
             for at, one in zip(self.seconds, self.figures, strict=True)
             if at >= since and name in one
         ]
+
+    def _trend(self, known: Sequence[tuple[float, float]]) -> dict[str, float | bool]:
         times, values = (np.array(column) for column in zip(*known, strict=True))
         line = trend(times, values)
         return {
@@ -111,7 +116,7 @@ class Run:
     def told(self) -> str:
         """Return in one line how it goes: of the last minute, and what memory each service has."""
         samples = [one for one in self.probe.samples if one["posted_at"] > time.time() - _TOLD_SECONDS]
-        rss = " ".join(f"{name} {one.rss_bytes / 1e6:.0f}" for name, one in self.diary.figures[-1].items())
+        rss = ", ".join(f"{name} {one.rss_bytes / 1e6:.0f}" for name, one in self.diary.figures[-1].items())
         begun = f"{self.diary.seconds[-1] / 60:.0f} of {self.pace.seconds / 60:g} min, {self.counts.number:,} acked"
         return f"{begun}, {percentiles_ms([one['total'] for one in samples])} ms, MB: {rss}"
 
@@ -124,8 +129,8 @@ def measure(settings: Settings, pace: Pace, *, announce: Announce) -> dict[str, 
     dict
         `measured`: p99 of the last window over that of the first; `first`, `last`: ms; `counts`: see `compare_counts`;
         `batch_s`: median seconds of a batch of each query in the first and in the last window;
-        `memory`: MB by service with slope and noise, the first window left out; `memory_last_half`: the same of the
-        second half, when a JVM has taken the heap that it may have; `redis_bytes_a_person`.
+        `memory`: MB by service, and by its programs, with slope and noise, the first window left out; `memory_last_half`: the
+        same of the second half, when a JVM has taken the heap that it may have; `redis_bytes_a_person`.
     """
     settings = hurried(settings, pace)
     with running_path(settings, announce, is_quick=pace.is_quick) as path:
@@ -186,7 +191,8 @@ async def _watch(settings: Settings, path: RunningPath, run: Run, announce: Anno
     while True:
         for service in path.running:
             service.check()
-        run.diary.add(read_processes(path.pids(settings)))
+        pids = path.pids(settings)
+        run.diary.add(read_processes(pids) | read_programs(pids))
         if run.diary.seconds[-1] >= told_at + _TOLD_SECONDS:
             told_at = run.diary.seconds[-1]
             announce(run.told())
