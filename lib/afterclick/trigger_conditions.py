@@ -65,6 +65,30 @@ def read_condition(text: str) -> tuple[tuple[str, ...], Callable[[Mapping[str, f
     return variables, holds
 
 
+def enough(condition: str) -> dict[str, int]:
+    """Return from which count on a variable makes no difference to a readable condition: it is only compared with less.
+
+    Left out are variables that are calculated with, compared with each other, or decayed: those always make one.
+    """
+    parsed = ast.parse(condition.strip(), mode="eval")
+    limits: dict[ast.Name, float] = {}
+    for node in (node for node in ast.walk(parsed) if isinstance(node, ast.Compare)):
+        sides = [node.left, *node.comparators]
+        names = [side for side in sides if isinstance(side, ast.Name)]
+        numbers = [_size(side) for side in sides if not isinstance(side, ast.Name)]
+        if len(names) == 1 and None not in numbers:
+            limits[names[0]] = max(number for number in numbers if number is not None)
+    uses = [node for node in ast.walk(parsed) if isinstance(node, ast.Name)]
+    always = {use.id for use in uses if use not in limits or use.id.endswith("_decayed")}
+    known = {use.id: [limits[one] for one in uses if one.id == use.id] for use in uses if use.id not in always}
+    return {name: int(max(found)) + 1 for name, found in known.items()}
+
+
+def _size(node: ast.AST) -> float | None:
+    """Return the size of a number with or without a minus."""
+    return _number(node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node)
+
+
 def _refuse_impossible(
     text: str, parsed: ast.AST, variables: tuple[str, ...], holds: Callable[[Mapping[str, float]], bool]
 ) -> None:

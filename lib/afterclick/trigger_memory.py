@@ -6,34 +6,44 @@ from typing import NamedTuple
 import numpy as np
 
 from afterclick.activity_rules import CART, COUNTED, OTHER, PAGE, PURCHASE, REMOVAL, VIEW, WINDOWS, WITHDRAWAL
-from afterclick.sorted_groups import IntVector
-from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, Rule
+from afterclick.sorted_groups import IntVector, part_bounds
+from afterclick.trigger_conditions import enough
+from afterclick.trigger_rules import BoolVector, CartAbandonment, Condition, Events, RepeatedVisits, Rule
 
 
 class Need(NamedTuple):
-    """Events of some kinds that a rule still looks at after `span` microseconds; `items`: not only that they were."""
+    """Events of some kinds that a rule still looks at after `span` microseconds; `items`: not only that they were.
+
+    Of those that the clock has passed it looks at each person's `newest` ones, and if `since_order` at what
+    came after the person's last order or withdrawal.
+    """
 
     kinds: tuple[int, ...]
     span: int
-    items: bool
+    items: bool = False
+    newest: int | None = None
+    since_order: bool = False
 
 
 def needs(rule: Rule) -> list[Need]:
     """Return what a rule looks back at from the clock; that somebody was there at all is remembered apart."""
     if isinstance(rule, CartAbandonment):
         span = rule.after + rule.forget
-        return [Need((CART, REMOVAL), span, items=True), Need((PURCHASE,), span, items=False)]
+        return [Need((CART, REMOVAL), span, items=True, since_order=True), Need((PURCHASE,), span, newest=1)]
     if isinstance(rule, RepeatedVisits):
-        on_page = Need((VIEW, CART, REMOVAL, PAGE, OTHER), rule.within, items=False)
+        on_page = Need((VIEW, CART, REMOVAL, PAGE, OTHER), rule.within)
         return [on_page if rule.of == "page" else Need((VIEW, PURCHASE), rule.within, items=True)]
     if isinstance(rule, Condition):
-        counted = [(COUNTED[name.rpartition("_")[0]], name.rpartition("_")[2]) for name in rule.variables]
-        every = (VIEW, CART, REMOVAL, PAGE, OTHER, PURCHASE)
-        return [
-            Need(every if kind is None else (kind,), WINDOWS.get(window, WINDOWS["24h"]), items=False)
-            for kind, window in counted
-        ]
+        most = enough(rule.when)
+        return [_counted(name, most.get(name)) for name in rule.variables]
     return []
+
+
+def _counted(variable: str, most: int | None) -> Need:
+    name, window = variable.rsplit("_", 1)
+    kind = COUNTED[name]
+    kinds = (VIEW, CART, REMOVAL, PAGE, OTHER, PURCHASE) if kind is None else (kind,)
+    return Need(kinds, WINDOWS.get(window, WINDOWS["24h"]), newest=most)
 
 
 def horizons(rules: Iterable[Rule]) -> IntVector:
@@ -50,3 +60,45 @@ def horizons(rules: Iterable[Rule]) -> IntVector:
             spans[0, kinds] = np.maximum(spans[0, kinds], need.span)
     spans[:, WITHDRAWAL + 1] = spans.max()
     return spans
+
+
+def still_needed(events: Events, rules: Iterable[Rule], *, decided: int) -> BoolVector:
+    """Return which rows a rule can still look at.
+
+    Parameters
+    ----------
+    events
+        Those of `trigger_rules.distinct_rows`.
+    decided
+        Every clock has passed this: nothing at or before it is asked about any more, however late it arrives.
+    """
+    every = list(rules)
+    is_passed = events.at <= decided
+    found = events.at > events.upper
+    found |= (events.kind == WITHDRAWAL) & (events.at > events.upper - horizons(every).max())
+    for need in {need for rule in every for need in needs(rule)}:
+        is_used = np.isin(events.kind, need.kinds) & (events.at > events.upper - need.span)
+        if not need.items:
+            is_used &= events.is_first
+        if need.newest is not None:
+            is_used &= ~is_passed | _is_newest(events.subject, is_used & is_passed, need.newest)
+        if need.since_order:
+            is_used &= ~_is_before(events.subject, is_passed & np.isin(events.kind, (PURCHASE, WITHDRAWAL)))
+        found |= is_used
+    return np.asarray(found)
+
+
+def _is_newest(subject: IntVector, chosen: BoolVector, count: int) -> BoolVector:
+    """Mark of each subject's chosen rows the last `count`."""
+    rows = np.flatnonzero(chosen)
+    _, beyond = part_bounds(subject[rows])
+    is_newest = np.zeros(len(subject), bool)
+    is_newest[rows[beyond - np.arange(len(rows)) <= count]] = True
+    return is_newest
+
+
+def _is_before(subject: IntVector, is_end: BoolVector) -> BoolVector:
+    """Mark the rows after which there is an end of the same subject."""
+    ends = np.cumsum(is_end)
+    _, beyond = part_bounds(subject)
+    return np.asarray(ends[beyond - 1] > ends)

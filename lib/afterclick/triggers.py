@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
 from afterclick.arrow_state import IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
-from afterclick.trigger_memory import horizons
+from afterclick.trigger_memory import horizons, still_needed
 from afterclick.trigger_rules import (
     BoolVector,
     CartAbandonment,
@@ -119,7 +119,8 @@ def advance_triggers(
         still = [(who, at) for who, at in recent.items() if at > reached - rule.cooldown]
         last.append(_as_last(rule, still, names))
     asleep = _tidy(shard.recent.filter(pa.array(~is_awake)), rules, limits)
-    remembered = concatenate(_RECENT, [asleep, _forget(rows.take(pa.array(kept)), events, rules)])
+    is_recent = still_needed(events, rules, decided=reached)
+    remembered = concatenate(_RECENT, [asleep, _forget(rows.take(pa.array(kept)), events, is_recent, rules)])
     state = TriggerShard(remembered, concatenate(_LAST, last), clocks)
     return TriggerChange(state, concatenate(FIRED, fired))
 
@@ -196,21 +197,15 @@ def _tidy(rows: pa.Table, rules: Sequence[Rule], limits: Limits) -> pa.Table:
     """Forget what rows of people who did nothing need no more, once it is a good part of them: that is cheaper than often."""
     nothing = np.full(len(rows), -1)
     events = _as_events(rows, nothing, nothing, nothing, limits)
-    is_over = ~_is_needed(events, rules) & (events.kind != SEEN)
-    if np.count_nonzero(is_over) <= _UNTIDY * len(rows):
+    is_recent = events.at > events.upper - horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
+    if np.count_nonzero(~is_recent & (events.kind != SEEN)) <= _UNTIDY * len(rows):
         return rows
     (people,), _ = encode(rows["subject_id"])
-    return _forget(rows, replace(events, subject=people), rules)
+    return _forget(rows, replace(events, subject=people), is_recent, rules)
 
 
-def _is_needed(events: Events, rules: Sequence[Rule]) -> BoolVector:
-    needed_for = horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
-    return np.asarray(events.at > events.upper - needed_for)
-
-
-def _forget(rows: pa.Table, events: Events, rules: Sequence[Rule]) -> pa.Table:
-    """Keep what the rules still need of its kind; of the rest only the last time each person was there, for returns."""
-    is_recent = _is_needed(events, rules)
+def _forget(rows: pa.Table, events: Events, is_recent: BoolVector, rules: Sequence[Rule]) -> pa.Table:
+    """Keep what is recent; of the rest only the last time each person was there, for returns."""
     recent = rows.filter(pa.array(is_recent))
     absences = [rule.absence for rule in rules if isinstance(rule, ReturnAfterAbsence)]
     if not absences:

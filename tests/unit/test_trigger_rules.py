@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from afterclick.activity_rules import CART, SEEN, VIEW
 from afterclick.session_shards import ARRIVING
-from afterclick.trigger_conditions import read_condition
+from afterclick.trigger_conditions import enough, read_condition
 from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, ReturnAfterAbsence, Rule
 from afterclick.triggers import BEGINNING, TriggerShard, advance_triggers
 
@@ -83,6 +83,14 @@ def test_cart_does_not_fire_when_everything_was_taken_out() -> None:
 
 def test_cart_is_cancelled_by_an_order_that_arrives_late_but_before_the_decision() -> None:
     assert fire([CARTS], [Event(0, "cart"), Event(25, "view")], [Event(3, "purchase")], floor=99) == []
+
+
+def test_cart_is_empty_after_an_order_even_of_what_arrives_after_the_order_was_decided_upon() -> None:
+    ordered = [Event(0, "cart"), Event(5, "purchase"), Event(16, "view")]
+
+    fired = fire([CARTS], ordered, [Event(3, "cart", "cup"), Event(17, "cart", "pot")], floor=999)
+
+    assert fired == [("left", "ada", 37, 17, ("pot",))]
 
 
 def test_cart_fires_again_only_after_the_cooldown() -> None:
@@ -322,6 +330,64 @@ def test_of_a_day_of_views_the_state_keeps_those_that_a_rule_still_looks_at() ->
 
     kinds = shard.recent["kind"].to_pylist()
     assert {kind: kinds.count(kind) for kind in set(kinds)} == {VIEW: 120, CART: 1, SEEN: 1}
+
+
+def in_hours(events: Sequence[Event]) -> list[Event]:
+    """Stretch a history over three hours and a bit, so that windows of 30 minutes and 2 hours end within it."""
+    return [replace(event, at=event.at * MINUTE) for event in events]
+
+
+@settings(max_examples=300, deadline=None)
+@given(histories, st.randoms(use_true_random=False), st.integers(1, 8), st.sampled_from([0, 60]))
+@pytest.mark.parametrize("when", ["views_30m{} >= 2 and carts_2h{} == 0", "purchases_2h{} < 2 and events_30m{} >= 3"])
+def test_only_the_newest_are_kept_of_what_is_counted_up_to_a_number_however_late_something_comes(
+    when: str, events: list[Event], draw: Any, cuts: int, disorder: int
+) -> None:
+    ordered = in_hours(sorted(events, key=lambda event: event.at + draw.uniform(0, disorder)))
+    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
+    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    calculated = condition(when.format(" + 0", " + 0"))  # keeps all of the window
+
+    fired = [
+        fire([rule], *batches, delay=MINUTE, floor=999 * HOUR) for rule in (condition(when.format("", "")), calculated)
+    ]
+
+    assert fired[0] == fired[1]
+
+
+@pytest.mark.parametrize(
+    ("when", "expected"),
+    [
+        ("views_30m >= 15 and carts_24h == 0", {"views_30m": 16, "carts_24h": 1}),
+        ("views_2h > 2.5 or 3 < views_2h < 7", {"views_2h": 8}),
+        ("views_2h != -4", {"views_2h": 5}),
+        ("views_2h + carts_2h > 3", {}),
+        ("views_2h > carts_2h", {}),
+        ("views_2h >= 3 and views_2h / carts_2h > 2", {}),
+        ("not carts_2h", {}),
+        ("views_decayed > 3", {}),
+    ],
+)
+def test_a_count_makes_no_difference_beyond_all_it_is_compared_with(when: str, expected: dict[str, int]) -> None:
+    assert enough(when) == expected
+
+
+def test_what_is_remembered_grows_with_people_and_not_with_what_they_do() -> None:
+    rules = [
+        CartAbandonment("left", cooldown=0, after=HOUR, forget=24 * HOUR),
+        condition("views_30m >= 2 and carts_24h == 0 and purchases_24h == 0"),
+    ]
+    visit = [("view", 0), ("cart", 1), ("view", 1), ("remove_from_cart", 2), ("cart", 3), ("purchase", 4)]
+
+    def remembered(visits: int) -> list[int]:
+        events = [Event((30 * number + at) * MINUTE, kind) for number in range(visits) for kind, at in visit]
+        shard = TriggerShard.empty()
+        for begin in range(0, len(events), 10):
+            arriving = as_arriving(events[begin : begin + 10])
+            shard = advance_triggers(shard, arriving, rules, delay_us=MINUTE).shard
+        return sorted(shard.recent["kind"].to_pylist())
+
+    assert remembered(40) == remembered(4) != remembered(0)
 
 
 @pytest.mark.parametrize("rules", [[], [CARTS]])
