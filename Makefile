@@ -62,7 +62,7 @@ audit: setup ## known vulnerabilities of the locked packages, and the list of ja
 	@scripts/audit.sh
 
 # Longer than CI's 40 minutes allow; AFTERCLICK_SCHEMATHESIS_EXAMPLES=1300 for 10,000 cases.
-NIGHTLY := hostile_clients openapi_fuzzed erasure build_sessions airflow nightly_retrain promotion serving_properties notebooks killed_night
+NIGHTLY := hostile_clients openapi_fuzzed erasure build_sessions airflow nightly_retrain promotion serving_properties notebooks killed_night poisoned_topic nights
 NIGHTLY_E2E := faults cluster alerts newcomer quick_benchmarks
 
 nightly: setup setup-airflow validate-deploy ## hostile clients, fuzzed documents, erasure killed at every step, Airflow's scheduler, a replayed week, a small fault run, a cluster that loses a worker, each alert by its fault, a newcomer's path, every benchmark quickly

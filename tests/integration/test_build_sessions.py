@@ -190,7 +190,7 @@ def send(spark: SparkSession, live: Settings, messages: pd.DataFrame) -> None:
 @pytest.mark.parametrize(
     ("gap_minutes", "retail_sessions"),
     [
-        pytest.param(30, 16_349, id="over_30"),
+        pytest.param(30, 16_349, id="over_30", marks=NIGHTLY),
         pytest.param(15, 16_500, id="over_15", marks=NIGHTLY),
         pytest.param(30 - 1e-6, 16_359, id="at_least_30", marks=NIGHTLY),
         pytest.param(60, 16_179, id="over_60", marks=NIGHTLY),

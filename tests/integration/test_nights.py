@@ -15,8 +15,10 @@ from integration.test_train_model import walk
 from jobs.import_history import import_log
 from jobs.train_model import train_candidate
 from jobs.warm_cache import warm
+from nightly import NIGHTLY
 
 
+@NIGHTLY
 def test_the_candidate_of_the_night_is_warmed_and_takes_over(
     spark: SparkSession, live: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,8 @@ from jobs.ingest_events import write_events
 from nightly import NIGHTLY
 
 NOTEBOOKS = sorted(Path("notebooks").glob("*.ipynb"))
+SHOWN_EACH_TIME = ("privacy_report", "recommendation_quality", "why_this_list")
+"""The others are shown in `make nightly`."""
 _RELEVANCE = {"measured_at": NOW, "since": NOW - timedelta(days=1), "mean_reciprocal_rank": 0.1, "coverage": 0.4}
 _PARITY = {
     **{"measured_at": NOW, "since": NOW - timedelta(days=1), "served_version": "v0", "retrained_version": "v1"},
@@ -108,7 +110,10 @@ def shown(notebook: Any) -> tuple[str, int]:
     return re.sub(r"\s+", " ", plain), sum("image/png" in one for one in data)
 
 
-@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "notebook",
+    [pytest.param(one, marks=[] if one.stem in SHOWN_EACH_TIME else NIGHTLY, id=one.stem) for one in NOTEBOOKS],
+)
 def test_notebook_shows_the_figures_of_the_tables(notebook: Path, lake: Settings) -> None:
     executed = execute(notebook, installation_variables(lake.state_dir))
 

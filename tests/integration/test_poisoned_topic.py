@@ -16,6 +16,7 @@ from afterclick.settings import Settings
 from builders import NOW, make_message
 from jobs import ingest_events
 from jobs.replay_quarantine import replay, try_out
+from nightly import NIGHTLY
 from poison import FIX, POISONS, poisoned
 
 
@@ -98,10 +99,13 @@ def faults(spark: SparkSession, settings: Settings) -> dict[str, int]:
 
 
 @pytest.mark.timeout(900)
-def test_poison_among_good_events_is_set_aside_and_repaired_once(spark: SparkSession, live: Settings) -> None:
+@pytest.mark.parametrize(("good", "poison"), [(10_000, 500), pytest.param(100_000, 5_000, marks=NIGHTLY)])
+def test_poison_among_good_events_is_set_aside_and_repaired_once(
+    spark: SparkSession, live: Settings, good: int, poison: int
+) -> None:
     assert len(POISONS) >= 40
-    sent = produce(live, good=100_000, poison=5_000)
-    assert (len(sent.good), len(sent.poison)) == (100_000, 5_000)
+    sent = produce(live, good=good, poison=poison)
+    assert (len(sent.good), len(sent.poison)) == (good, poison)
     assert {kind for kind, _ in sent.poison.values()} == set(POISONS)
     repairable = {bad_id for kind, bad_id in sent.poison.values() if POISONS[kind].is_repairable}
 

@@ -94,4 +94,4 @@ def test_validate_tables_finds_nothing_after_an_ingest_and_names_what_is_broken_
 
     twice = spark.createDataFrame([{"item_id": "mug"}, {"item_id": "mug", "name": "Cup"}, {"item_id": ""}], ITEM)
     delta_tables.append_once(twice, tables, query="test", table="items", batch_id=0)
-    assert validate_tables(spark, tables)["items"] == {"item_id_length": 1, "item_repeated": 2}
+    assert validate_tables(spark, tables, ["items"]) == {"items": {"item_id_length": 1, "item_repeated": 2}}
