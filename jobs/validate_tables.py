@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def validate_tables(
     spark: SparkSession, settings: Settings, names: Iterable[str] = tuple(TABLES)
 ) -> dict[str, dict[str, int]]:
-    """Return, by table, the rules that do not hold with their numbers of failures.
+    """Return, by table of `names`, the rules that do not hold with their numbers of failures.
 
     Raises
     ------

@@ -11,8 +11,8 @@ from itertools import islice
 import psutil
 import pytest
 
-from afterclick.benchmarks.process_figures import ProcessFigures, read_processes, read_programs
-from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, Diary, batch_seconds, visits, windows
+from afterclick.benchmarks.process_figures import Diary, ProcessFigures, read_processes, read_programs
+from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, batch_seconds, visits, windows
 from afterclick.local.simulator import Basket, Line
 from afterclick.query_metrics import BatchReport
 

@@ -1,14 +1,18 @@
 """Memory and processor time of running services, and whether a series grows."""
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import psutil
 
 from afterclick.benchmarks.batch_queue import FloatVector
+
+_FEWEST = 3
+"""Looks that a line needs."""
 
 
 @dataclass(frozen=True)
@@ -70,3 +74,41 @@ def trend(seconds: FloatVector, values: FloatVector) -> Trend:
     slope, level = np.polyfit(seconds, values, 1)
     noise = 2 * float(np.std(values - (slope * seconds + level), ddof=2))
     return Trend(float(slope * 3600), float(slope * (seconds[-1] - seconds[0])), noise)
+
+
+@dataclass
+class Diary:
+    """Memory of each service, and of its programs apart, at times since the begin."""
+
+    begun: float
+    seconds: list[float] = field(default_factory=list)
+    figures: list[dict[str, ProcessFigures]] = field(default_factory=list)
+
+    def add(self, figures: dict[str, ProcessFigures]) -> None:
+        """Note what was read now."""
+        self.seconds.append(time.time() - self.begun)
+        self.figures.append(figures)
+
+    def trends(self, *, since: float) -> dict[str, dict[str, float | bool]]:
+        """Return by name the first and last MB and their line from `since` seconds after the begin, of what is there now."""
+        series = {name: self._series(name, since) for name in self.figures[-1]}
+        return {name: self._trend(known) for name, known in series.items() if len(known) >= _FEWEST}
+
+    def _series(self, name: str, since: float) -> list[tuple[float, float]]:
+        return [
+            (at, one[name].rss_bytes / 1e6)
+            for at, one in zip(self.seconds, self.figures, strict=True)
+            if at >= since and name in one
+        ]
+
+    def _trend(self, known: Sequence[tuple[float, float]]) -> dict[str, float | bool]:
+        times, values = (np.array(column) for column in zip(*known, strict=True))
+        line = trend(times, values)
+        return {
+            "first_mb": round(values[0], 1),
+            "last_mb": round(values[-1], 1),
+            "mb_an_hour": round(line.per_hour, 1),
+            "growth_mb": round(line.growth, 1),
+            "noise_mb": round(line.noise, 1),
+            "is_flat": line.is_flat,
+        }

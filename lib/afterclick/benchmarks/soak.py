@@ -9,7 +9,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import count, islice
 from typing import Any
@@ -18,7 +18,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from afterclick.benchmarks.process_figures import ProcessFigures, read_processes, read_programs, trend
+from afterclick.benchmarks.process_figures import Diary, read_processes, read_programs
 from afterclick.benchmarks.whole_path import (
     POLL_SECONDS,
     PROBED,
@@ -49,8 +49,6 @@ PEOPLE_A_HOUSEHOLD = 20
 WINDOW_SECONDS = 600
 _SAMPLE_SECONDS, _SAMPLES = 15, 60
 """Between two looks at memory at most, and how many there are of a short run."""
-_FEWEST = 3
-"""Looks that a line needs."""
 _TOLD_SECONDS = 60
 _DRAINING_SECONDS = 3_600
 
@@ -64,44 +62,6 @@ class CountedOnly(SendCounts):
     def add_acked(self, batch: Sequence[Message]) -> None:
         """Count a batch that was answered 200."""
         self.number += len(batch)
-
-
-@dataclass
-class Diary:
-    """Memory of each service, and of its programs apart, at times since the begin."""
-
-    begun: float
-    seconds: list[float] = field(default_factory=list)
-    figures: list[dict[str, ProcessFigures]] = field(default_factory=list)
-
-    def add(self, figures: dict[str, ProcessFigures]) -> None:
-        """Note what was read now."""
-        self.seconds.append(time.time() - self.begun)
-        self.figures.append(figures)
-
-    def trends(self, *, since: float) -> dict[str, dict[str, float | bool]]:
-        """Return by name the first and last MB and their line from `since` seconds after the begin, of what is there now."""
-        series = {name: self._series(name, since) for name in self.figures[-1]}
-        return {name: self._trend(known) for name, known in series.items() if len(known) >= _FEWEST}
-
-    def _series(self, name: str, since: float) -> list[tuple[float, float]]:
-        return [
-            (at, one[name].rss_bytes / 1e6)
-            for at, one in zip(self.seconds, self.figures, strict=True)
-            if at >= since and name in one
-        ]
-
-    def _trend(self, known: Sequence[tuple[float, float]]) -> dict[str, float | bool]:
-        times, values = (np.array(column) for column in zip(*known, strict=True))
-        line = trend(times, values)
-        return {
-            "first_mb": round(values[0], 1),
-            "last_mb": round(values[-1], 1),
-            "mb_an_hour": round(line.per_hour, 1),
-            "growth_mb": round(line.growth, 1),
-            "noise_mb": round(line.noise, 1),
-            "is_flat": line.is_flat,
-        }
 
 
 @dataclass
