@@ -1,6 +1,7 @@
 """The condition language of triggers: comparisons of a person's aggregates, by simpleeval (no `eval`)."""
 
 import ast
+import math
 from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from itertools import product
@@ -75,18 +76,19 @@ def enough(condition: str) -> dict[str, int]:
     for node in (node for node in ast.walk(parsed) if isinstance(node, ast.Compare)):
         sides = [node.left, *node.comparators]
         names = [side for side in sides if isinstance(side, ast.Name)]
-        numbers = [_size(side) for side in sides if not isinstance(side, ast.Name)]
-        if len(names) == 1 and None not in numbers:
-            limits[names[0]] = max(number for number in numbers if number is not None)
-    uses = [node for node in ast.walk(parsed) if isinstance(node, ast.Name)]
-    always = {use.id for use in uses if use not in limits or use.id.endswith("_decayed")}
-    known = {use.id: [limits[one] for one in uses if one.id == use.id] for use in uses if use.id not in always}
-    return {name: int(max(found)) + 1 for name, found in known.items()}
+        if len(names) == 1:
+            limits[names[0]] = max(_size(side) for side in sides if side is not names[0])
+    most: dict[str, float] = {}
+    for use in (node for node in ast.walk(parsed) if isinstance(node, ast.Name)):
+        limit = math.inf if use.id.endswith("_decayed") else limits.get(use, math.inf)
+        most[use.id] = max(limit, most.get(use.id, 0.0))
+    return {name: int(limit) + 1 for name, limit in most.items() if limit < math.inf}
 
 
-def _size(node: ast.AST) -> float | None:
-    """Return the size of a number with or without a minus."""
-    return _number(node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node)
+def _size(node: ast.AST) -> float:
+    """Return the size of a number with or without a minus; of all else infinity."""
+    number = _number(node.operand if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub) else node)
+    return math.inf if number is None else number
 
 
 def _refuse_impossible(

@@ -1,6 +1,6 @@
 """How long triggers remember what, by the rules there are. numpy only."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,8 +62,13 @@ def horizons(rules: Iterable[Rule]) -> IntVector:
     return spans
 
 
-def still_needed(events: Events, rules: Iterable[Rule], *, decided: int) -> BoolVector:
-    """Return which rows a rule can still look at.
+def is_within_horizon(events: Events, rules: Iterable[Rule]) -> BoolVector:
+    """Return which rows are after the clock, or before it by less than their kind matters."""
+    return np.asarray(events.at > events.upper - horizons(rules)[events.is_first.astype(np.int64), events.kind + 1])
+
+
+def still_needed(events: Events, rules: Sequence[Rule], *, decided: int) -> BoolVector:
+    """Return which rows a rule can still look at: fewer of those within their horizon.
 
     Parameters
     ----------
@@ -72,11 +77,9 @@ def still_needed(events: Events, rules: Iterable[Rule], *, decided: int) -> Bool
     decided
         Every clock has passed this: nothing at or before it is asked about any more, however late it arrives.
     """
-    every = list(rules)
     is_passed = events.at <= decided
-    found = events.at > events.upper
-    found |= (events.kind == WITHDRAWAL) & (events.at > events.upper - horizons(every).max())
-    for need in {need for rule in every for need in needs(rule)}:
+    found = is_within_horizon(events, rules) & ((events.at > events.upper) | (events.kind == WITHDRAWAL))
+    for need in {need for rule in rules for need in needs(rule)}:
         is_used = np.isin(events.kind, need.kinds) & (events.at > events.upper - need.span)
         if not need.items:
             is_used &= events.is_first

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
 from afterclick.arrow_state import IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
-from afterclick.trigger_memory import horizons, still_needed
+from afterclick.trigger_memory import is_within_horizon, still_needed
 from afterclick.trigger_rules import (
     BoolVector,
     CartAbandonment,
@@ -197,7 +197,7 @@ def _tidy(rows: pa.Table, rules: Sequence[Rule], limits: Limits) -> pa.Table:
     """Forget what rows of people who did nothing need no more, once it is a good part of them: that is cheaper than often."""
     nothing = np.full(len(rows), -1)
     events = _as_events(rows, nothing, nothing, nothing, limits)
-    is_recent = events.at > events.upper - horizons(rules)[events.is_first.astype(np.int64), events.kind + 1]
+    is_recent = is_within_horizon(events, rules)
     if np.count_nonzero(~is_recent & (events.kind != SEEN)) <= _UNTIDY * len(rows):
         return rows
     (people,), _ = encode(rows["subject_id"])

@@ -186,14 +186,15 @@ def send(spark: SparkSession, live: Settings, messages: pd.DataFrame) -> None:
     ).save()
 
 
+@NIGHTLY
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("gap_minutes", "retail_sessions"),
     [
-        pytest.param(30, 16_349, id="over_30", marks=NIGHTLY),
-        pytest.param(15, 16_500, id="over_15", marks=NIGHTLY),
-        pytest.param(30 - 1e-6, 16_359, id="at_least_30", marks=NIGHTLY),
-        pytest.param(60, 16_179, id="over_60", marks=NIGHTLY),
+        pytest.param(30, 16_349, id="over_30"),
+        pytest.param(15, 16_500, id="over_15"),
+        pytest.param(30 - 1e-6, 16_359, id="at_least_30"),
+        pytest.param(60, 16_179, id="over_60"),
     ],
 )
 def test_golden_session_counts_of_three_logs_through_the_job_with_a_kill(  # noqa: PLR0917 - fixtures

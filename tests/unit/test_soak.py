@@ -11,7 +11,7 @@ from itertools import islice
 import psutil
 import pytest
 
-from afterclick.benchmarks.process_figures import Diary, ProcessFigures, read_processes, read_programs
+from afterclick.benchmarks.process_figures import Diary, ProcessFigures, read_processes
 from afterclick.benchmarks.soak import PEOPLE_A_HOUSEHOLD, CountedOnly, batch_seconds, visits, windows
 from afterclick.local.simulator import Basket, Line
 from afterclick.query_metrics import BatchReport
@@ -91,15 +91,15 @@ def test_a_service_counts_with_its_children_and_this_process_without() -> None:
         assert child.stdout
         child.stdout.readline()
 
-        found = read_processes({"self": os.getpid(), "child": child.pid})
-        apart = read_programs({"self": os.getpid(), "child": child.pid})
+        found = read_processes({"self": os.getpid(), "child": child.pid}, apart=True)
         parent = psutil.Process(child.pid).memory_info().rss
         os.killpg(child.pid, signal.SIGKILL)
 
     assert found["self"].rss_bytes < alone + parent
     assert found["child"].rss_bytes > 1.5 * parent
-    assert apart.keys() == {"child itself", f"child {psutil.Process().name()}"}
-    assert sum(one.rss_bytes for one in apart.values()) == pytest.approx(found["child"].rss_bytes, rel=0.2)
+    programs = ["child itself", f"child {psutil.Process().name()}"]
+    assert found.keys() == {"self", "child", *programs}
+    assert sum(found[name].rss_bytes for name in programs) == found["child"].rss_bytes
 
 
 def test_a_process_that_has_ended_is_left_out() -> None:

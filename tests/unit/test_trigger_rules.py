@@ -222,13 +222,19 @@ histories = st.lists(
 )
 
 
+def in_batches(ordered: Sequence[Event], draw: Any, cuts: int) -> list[Sequence[Event]]:
+    """Cut at random places; a batch may be empty."""
+    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
+    return [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+
+
 @settings(max_examples=600, deadline=None)
 @given(histories, st.randoms(use_true_random=False), st.integers(0, 6), st.sampled_from([0, 9, 60]))
 def test_carts_fire_as_a_plain_event_time_model_says(events: list[Event], draw: Any, cuts: int, disorder: int) -> None:
     """Any split; within the delay the model knows everything, with later events (60) what had arrived by the decision."""
     ordered = sorted(events, key=lambda event: event.at + draw.uniform(0, disorder))
-    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
-    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    batches = in_batches(ordered, draw, cuts)
+    ends = list(accumulate(map(len, batches)))
 
     fired = fire([CARTS], *batches, floor=10_000)
 
@@ -263,8 +269,7 @@ def test_every_rule_fires_the_same_for_any_split_and_order_within_the_delay(
 ) -> None:
     """The whole log at once is what `afterclick triggers replay` does: so it equals what the stream fired."""
     ordered = sorted(events, key=lambda event: event.at + draw.uniform(0, DELAY - 1))
-    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
-    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    batches = in_batches(ordered, draw, cuts)
 
     assert sorted(fire(all_rules, *batches, floor=10_000)) == sorted(fire(all_rules, events, floor=10_000))
 
@@ -344,8 +349,7 @@ def test_only_the_newest_are_kept_of_what_is_counted_up_to_a_number_however_late
     when: str, events: list[Event], draw: Any, cuts: int, disorder: int
 ) -> None:
     ordered = in_hours(sorted(events, key=lambda event: event.at + draw.uniform(0, disorder)))
-    ends = sorted([*(draw.randrange(len(ordered) + 1) for _ in range(cuts)), len(ordered)])
-    batches = [ordered[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    batches = in_batches(ordered, draw, cuts)
     calculated = condition(when.format(" + 0", " + 0"))  # keeps all of the window
 
     fired = [

@@ -2,9 +2,11 @@
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 import psutil
@@ -22,19 +24,24 @@ class ProcessFigures:
     rss_bytes: int
     cpu_seconds: float
 
+    def __add__(self, other: "ProcessFigures") -> "ProcessFigures":
+        """Return the figures of both together."""
+        return ProcessFigures(self.rss_bytes + other.rss_bytes, self.cpu_seconds + other.cpu_seconds)
 
-def read_processes(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
+
+def read_processes(pids: Mapping[str, int], *, apart: bool = False) -> dict[str, ProcessFigures]:
     """Return the figures of each named process with its children, of this one without: they are named themselves.
 
-    One that has ended is left out.
+    One that has ended is left out. With `apart` also those of its programs where there are several: ``bulk itself``,
+    ``bulk java``, ``bulk python``.
     """
-    return {name: _sum(programs.values()) for name, pid in pids.items() if (programs := _programs(pid))}
-
-
-def read_programs(pids: Mapping[str, int]) -> dict[str, ProcessFigures]:
-    """Return the figures apart of each service that is of several processes: `bulk itself`, `bulk java`, `bulk python`."""
-    found = {name: _programs(pid) for name, pid in pids.items()}
-    return {f"{name} {part}": one for name, parts in found.items() if len(parts) > 1 for part, one in parts.items()}
+    found: dict[str, ProcessFigures] = {}
+    for name, pid in pids.items():
+        if programs := _programs(pid):
+            found[name] = reduce(add, programs.values())
+            if apart and len(programs) > 1:
+                found |= {f"{name} {part}": figures for part, figures in programs.items()}
+    return found
 
 
 def _programs(pid: int) -> dict[str, ProcessFigures]:
@@ -45,14 +52,9 @@ def _programs(pid: int) -> dict[str, ProcessFigures]:
             with suppress(psutil.NoSuchProcess):  # a worker may end meanwhile
                 name = "itself" if process == root else process.name()
                 times = process.cpu_times()
-                one = ProcessFigures(process.memory_info().rss, times.user + times.system)
-                found[name] = _sum([one, found[name]]) if name in found else one
+                figures = ProcessFigures(process.memory_info().rss, times.user + times.system)
+                found[name] = found[name] + figures if name in found else figures
     return found
-
-
-def _sum(figures: Iterable[ProcessFigures]) -> ProcessFigures:
-    several = list(figures)
-    return ProcessFigures(sum(one.rss_bytes for one in several), sum(one.cpu_seconds for one in several))
 
 
 @dataclass(frozen=True)

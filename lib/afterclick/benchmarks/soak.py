@@ -18,7 +18,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from afterclick.benchmarks.process_figures import Diary, read_processes, read_programs
+from afterclick.benchmarks.process_figures import Diary, read_processes
 from afterclick.benchmarks.whole_path import (
     POLL_SECONDS,
     PROBED,
@@ -151,8 +151,7 @@ async def _watch(settings: Settings, path: RunningPath, run: Run, announce: Anno
     while True:
         for service in path.running:
             service.check()
-        pids = path.pids(settings)
-        run.diary.add(read_processes(pids) | read_programs(pids))
+        run.diary.add(read_processes(path.pids(settings), apart=True))
         if run.diary.seconds[-1] >= told_at + _TOLD_SECONDS:
             told_at = run.diary.seconds[-1]
             announce(run.told())
