@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from afterclick.arrow_state import IntVector, decode, encode
+from afterclick.arrow_state import WORD, IntVector, decode, encode, spelled, spelled_schema
 from afterclick.models import item_keys
 from afterclick.session_rules import FIRSTS, SUMS, Advance, Mentions, Sessions, advance, count_items, find_session
 from afterclick.vocabulary import EventType
@@ -43,11 +43,11 @@ like that was kept (`load_shedding`)."""
 
 _FLOATS = ("cart_value", "order_value", "estimated_event_count", "scroll_percent")
 _OPEN = pa.schema(
-    [("subject_id", pa.string()), ("started", pa.int64()), ("ended", pa.int64())]
+    [("subject_id", WORD), ("started", pa.int64()), ("ended", pa.int64())]
     + [(name, pa.float64() if name in _FLOATS else pa.int64()) for name in (*SUMS, "scroll_percent")]
-    + [field for name in FIRSTS for field in ((name, pa.string()), (f"{name}_at", pa.int64()))]
+    + [field for name in FIRSTS for field in ((name, WORD), (f"{name}_at", pa.int64()))]
 )
-SESSIONS = pa.schema([*_OPEN, ("item_count", pa.int64())])
+SESSIONS = pa.schema([*spelled_schema(_OPEN), ("item_count", pa.int64())])
 _TIMES = ("started_at", "ended_at")
 _SEEN = pa.schema([("event_key", pa.int64()), ("event_us", pa.int64())])
 _MENTIONS = pa.schema([("row", pa.int32()), ("item", pa.int64()), ("at", pa.int64())])
@@ -123,7 +123,7 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
         _as_table(opened, dictionaries), _keep_mentions(still_named, opened), seen.filter(still_needed).combine_chunks()
     )
     late = _with_session(fresh.filter(pa.array(change.is_late)), new[change.is_late], change, cutting.gap_us, people)
-    return ShardChange(state, closed, ongoing.filter(pa.array(is_touched)), late, fresh)
+    return ShardChange(state, spelled(closed), spelled(ongoing.filter(pa.array(is_touched))), late, fresh)
 
 
 def closed_frame(sessions: pa.Table) -> pd.DataFrame:

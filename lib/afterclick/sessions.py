@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
-from afterclick.arrow_state import read, write
+from afterclick.arrow_state import read, spelled_schema, write
 from afterclick.consent_filter import has_consent
 from afterclick.load_shedding import bound_hot_subjects
 from afterclick.schemas_sessions import SESSION_CHANGE, SHARD_STATE
@@ -59,7 +59,7 @@ def read_operator(settings: Settings) -> Operator:
 def state_layout() -> str:
     """Return a digest of the operator's state, its tables and keys: a checkpoint of another one cannot be read."""
     tables = [getattr(shard, name) for shard in (Shard.empty(), TriggerShard.empty()) for name in vars(shard)]
-    told = [f"keys of shards by {EVEN}", *[str(table.schema) for table in tables]]
+    told = [f"keys of shards by {EVEN}", *[str(spelled_schema(table.schema)) for table in tables]]
     return hashlib.sha256("\n\n".join(told).encode()).hexdigest()[:12]
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
-from afterclick.arrow_state import IntVector, concatenate, decode, encode
+from afterclick.arrow_state import WORD, IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
 from afterclick.trigger_memory import is_within_horizon, still_needed
 from afterclick.trigger_rules import (
@@ -42,16 +42,16 @@ FIRED = pa.schema(
 """One trigger; the id follows from rule, person and due time."""
 _RECENT = pa.schema(
     [
-        ("subject_id", pa.string()),
+        ("subject_id", WORD),
         ("at", pa.int64()),
         ("kind", pa.int8()),
-        ("item_id", pa.string()),
-        ("page", pa.string()),
+        ("item_id", WORD),
+        ("page", WORD),
         ("is_first", pa.bool_()),
         ("partition", pa.int32()),
     ]
 )
-_LAST = pa.schema([("rule", pa.string()), ("subject_id", pa.string()), ("due_us", pa.int64())])
+_LAST = pa.schema([("rule", WORD), ("subject_id", WORD), ("due_us", pa.int64())])
 _CLOCKS = pa.schema([("partition", pa.int32()), ("decided_us", pa.int64())])
 BEGINNING = -(2**62)
 _REMEMBERED_ABSENCES = 4
@@ -217,7 +217,7 @@ def _forget(rows: pa.Table, events: Events, is_recent: BoolVector, rules: Sequen
     order = order[is_last & (events.kind[order] != WITHDRAWAL)]
     seen = rows.take(pa.array(order)).select(["subject_id", "at", "partition"])
     size = len(seen)
-    nothing = pa.nulls(size, pa.string())
+    nothing = pa.nulls(size, WORD)
     columns = [
         seen["subject_id"], seen["at"], pa.array(np.full(size, SEEN, np.int8)), nothing, nothing,
         pa.array(np.ones(size, bool)), seen["partition"],
@@ -232,7 +232,8 @@ def _last_of(rule: Rule, last: pa.Table, people: IntVector) -> dict[int, int]:
 
 def _as_last(rule: Rule, last: Sequence[tuple[int, int]], names: pa.Array) -> pa.Table:
     codes = np.array([who for who, _ in last], np.int64)
-    columns = [pa.repeat(rule.name, len(last)), decode(codes, names), pa.array([at for _, at in last], pa.int64())]
+    names_of_rule = decode(np.zeros(len(last), np.int64), pa.array([rule.name]))
+    columns = [names_of_rule, decode(codes, names), pa.array([at for _, at in last], pa.int64())]
     return pa.table(columns, schema=_LAST)
 
 
