@@ -27,7 +27,7 @@ def encode(*columns: Any, in_order: bool = False) -> tuple[list[IntVector], pa.A
         Sort the dictionary, so that comparing codes means the same in every batch; for few distinct words.
     """
     chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
-    encoded = pa.chunked_array([_coded(c) for c in chunks], WORD).unify_dictionaries().combine_chunks()
+    encoded = pa.chunked_array([_coded(c) for c in chunks], WORD).combine_chunks()
     words, codes = encoded.dictionary, _codes(encoded)
     if in_order:
         order = pc.array_sort_indices(words).to_numpy()
@@ -92,4 +92,4 @@ def _only_used(column: pa.ChunkedArray) -> pa.DictionaryArray:
 def concatenate(schema: pa.Schema, tables: Sequence[pa.Table]) -> pa.Table:
     """Put tables under one another, cast to `schema`; none gives an empty one."""
     cast = [table.select(schema.names).cast(schema) for table in tables]
-    return pa.concat_tables(cast).unify_dictionaries() if cast else schema.empty_table()
+    return pa.concat_tables(cast).combine_chunks() if cast else schema.empty_table()

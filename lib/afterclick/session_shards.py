@@ -12,9 +12,19 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from afterclick.arrow_state import WORD, IntVector, decode, encode, spelled, spelled_schema
+from afterclick.arrow_state import WORD, IntVector, concatenate, decode, encode, spelled, spelled_schema
 from afterclick.models import item_keys
-from afterclick.session_rules import FIRSTS, SUMS, Advance, Mentions, Sessions, advance, count_items, find_session
+from afterclick.session_rules import (
+    FIRSTS,
+    SUMS,
+    Advance,
+    BoolVector,
+    Mentions,
+    Sessions,
+    advance,
+    count_items,
+    find_session,
+)
 from afterclick.vocabulary import EventType
 
 ARRIVING = pa.schema(
@@ -100,15 +110,18 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
     """
     fresh = _drop_repeated(arriving, shard.seen)
     (known, new), people = encode(shard.open["subject_id"], fresh["subject_id"])
+    is_awake = _is_awake(shard.open, known, new, cutting, watermark_us)
+    awake, asleep = (_part(shard, chosen, decode(known, people)) for chosen in (is_awake, ~is_awake))
+    known = known[is_awake]
     words = {
-        name: encode(shard.open[name], fresh["page_path" if name == "entry_page" else name], in_order=True)
+        name: encode(awake.open[name], fresh["page_path" if name == "entry_page" else name], in_order=True)
         for name in FIRSTS
     }
-    before = _as_sessions(shard.open, known, {name: codes[0] for name, (codes, _) in words.items()})
+    before = _as_sessions(awake.open, known, {name: codes[0] for name, (codes, _) in words.items()})
     events = _events_as_sessions(fresh, new, {name: codes[1] for name, (codes, _) in words.items()})
     rules = {"gap": cutting.gap_us, "close_on_order": cutting.close_on_order}
     change = advance(before, events, **rules, watermark=watermark_us)  # type: ignore[arg-type]
-    mentions = _all_mentions(shard.mentions, known, fresh.filter(pa.array(~change.is_late)), new[~change.is_late])
+    mentions = _all_mentions(awake.mentions, known, fresh.filter(pa.array(~change.is_late)), new[~change.is_late])
     dictionaries = {"subject_id": people, **{name: dictionary for name, (_, dictionary) in words.items()}}
 
     closed, _, _ = _with_items(change.closed, mentions, cutting.item_limit, dictionaries)
@@ -120,7 +133,9 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
     still_needed = pc.greater_equal(seen["event_us"], watermark_us - cutting.gap_us)
     opened = change.open if cutting.close_on_order else uncounted
     state = Shard(
-        _as_table(opened, dictionaries), _keep_mentions(still_named, opened), seen.filter(still_needed).combine_chunks()
+        concatenate(_OPEN, [asleep.open, _as_table(opened, dictionaries)]),
+        concatenate(_MENTIONS, [asleep.mentions, _keep_mentions(still_named, opened, first_row=len(asleep.open))]),
+        seen.filter(still_needed).combine_chunks(),
     )
     late = _with_session(fresh.filter(pa.array(change.is_late)), new[change.is_late], change, cutting.gap_us, people)
     return ShardChange(state, spelled(closed), spelled(ongoing.filter(pa.array(is_touched))), late, fresh)
@@ -158,8 +173,31 @@ def _drop_repeated(arriving: pa.Table, seen: pa.Table) -> pa.Table:
     _, first = np.unique(keys, return_index=True)
     is_first = np.zeros(len(keys), bool)
     is_first[first] = True
-    is_known = pc.is_in(arriving["event_key"], value_set=seen["event_key"]).to_numpy()
+    again = seen["event_key"].filter(pc.is_in(seen["event_key"], value_set=arriving["event_key"]))
+    is_known = pc.is_in(
+        arriving["event_key"], value_set=again
+    ).to_numpy()  # hashes only the few, not all that were seen
     return arriving.filter(pa.array(is_first & ~is_known))
+
+
+def _is_awake(opened: pa.Table, known: IntVector, new: IntVector, cutting: Cutting, watermark_us: int) -> BoolVector:
+    """Return which rows are of people who did something now (`new`), or of whom a session closes: of others nothing changes."""
+    is_over = opened["ended"].to_numpy() < watermark_us - cutting.gap_us
+    if cutting.close_on_order:
+        is_over |= (opened["purchase_count"].to_numpy() > 0) & (opened["ended"].to_numpy() < watermark_us)
+    is_awake = np.zeros(max(known.max(initial=-1), new.max(initial=-1)) + 1, bool)
+    is_awake[new] = True
+    is_awake[known[is_over]] = True
+    return np.asarray(is_awake[known])
+
+
+def _part(shard: Shard, chosen: BoolVector, people: pa.Array) -> Shard:
+    """Return the open sessions of some of the `people` and what they name; `seen` as it is."""
+    rows = shard.mentions["row"].to_numpy()
+    place = np.cumsum(chosen) - 1
+    mentions = shard.mentions.set_column(0, _MENTIONS.field("row"), pa.array(place[rows], pa.int32()))
+    opened = shard.open.set_column(0, _OPEN.field("subject_id"), people).filter(pa.array(chosen))
+    return Shard(opened, mentions.filter(pa.array(chosen[rows])), shard.seen)
 
 
 def _events_as_sessions(events: pa.Table, codes: IntVector, words: dict[str, IntVector]) -> Sessions:
@@ -231,11 +269,11 @@ def _with_items(
     return table, Mentions(*[column[counts.kept] for column in mentions]), counted
 
 
-def _keep_mentions(mentions: Mentions, opened: Sessions) -> pa.Table:
-    """Name each mention's person by the first row of theirs: 4 bytes instead of a pseudonym."""
+def _keep_mentions(mentions: Mentions, opened: Sessions, *, first_row: int) -> pa.Table:
+    """Name each mention's person by the first row of theirs: 4 bytes instead of a pseudonym; `opened` begin at `first_row`."""
     people, first = np.unique(opened.subject, return_index=True)
     rows = first[np.searchsorted(people, mentions.subject)] if len(people) else mentions.subject
-    columns = [pa.array(rows, pa.int32()), pa.array(mentions.item), pa.array(mentions.at)]
+    columns = [pa.array(rows + first_row, pa.int32()), pa.array(mentions.item), pa.array(mentions.at)]
     return pa.table(columns, schema=_MENTIONS)
 
 

@@ -101,9 +101,10 @@ def advance_triggers(
     (known, here, last_people), names = encode(
         shard.recent["subject_id"], arrived["subject_id"], shard.last["subject_id"]
     )
-    is_awake = _is_awake(shard.recent, known, here, rules, limits)
+    recent, arrived = (_named(rows, decode(codes, names)) for rows, codes in ((shard.recent, known), (arrived, here)))
+    is_awake = _is_awake(recent, known, here, rules, limits)
     people = np.concatenate([known[is_awake], here])
-    rows = concatenate(_RECENT, [shard.recent.filter(pa.array(is_awake)), arrived])
+    rows = concatenate(_RECENT, [recent.filter(pa.array(is_awake)), arrived])
     (items,), item_ids = encode(rows["item_id"], in_order=True)
     (pages,), _ = encode(rows["page"], in_order=True)
     events = _as_events(rows, people, items, pages, limits)
@@ -113,12 +114,12 @@ def advance_triggers(
     reached = pc.min(clocks["decided_us"]).as_py() or BEGINNING
     last, fired = [], []
     for rule in rules:
-        recent = _last_of(rule, shard.last, last_people)
-        due = keep_cooldown(rule, find_due(rule, events), recent)
+        latest = _last_of(rule, shard.last, last_people)
+        due = keep_cooldown(rule, find_due(rule, events), latest)
         fired.append(_as_fired(rule, due, names, item_ids))
-        still = [(who, at) for who, at in recent.items() if at > reached - rule.cooldown]
+        still = [(who, at) for who, at in latest.items() if at > reached - rule.cooldown]
         last.append(_as_last(rule, still, names))
-    asleep = _tidy(shard.recent.filter(pa.array(~is_awake)), rules, limits)
+    asleep = _tidy(recent.filter(pa.array(~is_awake)), rules, limits)
     is_recent = still_needed(events, rules, decided=reached)
     remembered = concatenate(_RECENT, [asleep, _forget(rows.take(pa.array(kept)), events, is_recent, rules)])
     state = TriggerShard(remembered, concatenate(_LAST, last), clocks)
@@ -151,6 +152,10 @@ def _as_rows(arriving: pa.Table) -> pa.Table:
         pa.array(is_first), taken["partition"],
     ]  # fmt: skip
     return pa.table(columns, names=_RECENT.names)
+
+
+def _named(rows: pa.Table, people: pa.Array) -> pa.Table:
+    return rows.set_column(0, _RECENT.field("subject_id"), people)
 
 
 def _is_awake(

@@ -180,3 +180,15 @@ def test_advance_shard_accepts_a_batch_of(size: int) -> None:
     change = advance_shard(Shard.empty(), arriving(*[("ada", 1, 5)][:size]), CUTTING, watermark_us=0)
 
     assert len(change.shard.open) == size
+
+
+def test_advance_shard_with_orders_as_ends_closes_at_the_order_of_somebody_who_does_nothing_more() -> None:
+    cutting = Cutting(gap_us=30, close_on_order=True)
+    order = arriving(("ada", 1, 10)).set_column(3, "event_type", pa.array(["purchase"]))
+    first = advance_shard(Shard.empty(), order, cutting, watermark_us=0)
+
+    at_the_order = advance_shard(first.shard, arriving(("bob", 2, 12)), cutting, watermark_us=10)
+    after = advance_shard(at_the_order.shard, arriving(("bob", 3, 13)), cutting, watermark_us=11)
+
+    assert at_the_order.closed.num_rows == 0
+    assert after.closed["subject_id"].to_pylist() == ["ada"]

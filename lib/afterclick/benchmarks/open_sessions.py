@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from afterclick.arrow_state import read, write
+from afterclick.arrow_state import read, spelled, write
 from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
 
 _START_US = 1_700_000_000_000_000
@@ -38,8 +38,9 @@ def measure(
     announce(f"{runs} batches of {batch // shards:,} events")
     times = [_batch_seconds(full, arriving) for _ in range(runs)]
     base = [_batch_seconds(small, arriving) for _ in range(runs)]
-    without = advance_shard(full, arriving, _CUTTING, watermark_us=0).shard
-    through = advance_shard(Shard(*map(read, _blobs(full))), arriving, _CUTTING, watermark_us=0).shard
+    restarted = Shard(*map(read, _blobs(full)))
+    states = [advance_shard(one, arriving, _CUTTING, watermark_us=0).shard for one in (full, restarted)]
+    without, through = ([spelled(table) for table in _tables(state)] for state in states)
     measured, baseline = statistics.median(times), statistics.median(base)
     return {
         "measured": round(measured, 3),
@@ -62,7 +63,11 @@ def _batch_seconds(shard: Shard, arriving: pa.Table) -> float:
 
 
 def _blobs(shard: Shard) -> list[bytes]:
-    return [write(table) for table in (shard.open, shard.mentions, shard.seen)]
+    return [write(table) for table in _tables(shard)]
+
+
+def _tables(shard: Shard) -> list[pa.Table]:
+    return [shard.open, shard.mentions, shard.seen]
 
 
 def _events(people: Any, offset_us: int, *, first_key: int) -> pa.Table:
