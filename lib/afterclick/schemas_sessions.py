@@ -99,7 +99,7 @@ SESSION_CHANGE = schema(
     ("sample_rate", DoubleType(), True),
 )
 
-# State of one shard of the session operator: Arrow streams of `session_shards.Shard` and `triggers.TriggerShard`, and
+# State of one shard of the session operator: Arrow streams of `session_state.Shard` and `triggers.TriggerShard`, and
 # the text of the trigger rules that run.
 SHARD_STATE = schema(
     *[(name, BinaryType(), False) for name in ("open", "mentions", "seen", "recent", "last", "clocks")],

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from afterclick.arrow_state import encode
-from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
+from afterclick.session_shards import ARRIVING, Cutting, advance_shard
+from afterclick.session_state import Shard
 
 REPAIRING = pa.schema([("person", pa.string()), ("is_late", pa.bool_()), *ARRIVING])
 """Events of whole days: `person` is the pseudonym that stands for all of a person's, `is_late` marks what no session has."""

@@ -12,11 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from afterclick.arrow_state import WORD, IntVector, concatenate, decode, encode, spelled, spelled_schema
+from afterclick.arrow_state import IntVector, concatenate, decode, encode, spelled, spelled_schema
 from afterclick.models import item_keys
 from afterclick.session_rules import (
     FIRSTS,
-    SUMS,
     Advance,
     BoolVector,
     Mentions,
@@ -25,6 +24,7 @@ from afterclick.session_rules import (
     count_items,
     find_session,
 )
+from afterclick.session_state import MENTIONS, OPEN, SEEN, Shard, as_sessions, as_table, keep_mentions, part_of
 from afterclick.vocabulary import EventType
 
 ARRIVING = pa.schema(
@@ -51,16 +51,8 @@ ARRIVING = pa.schema(
 times in microseconds, `may_trigger` says that the person allows personalisation, `sample_rate` the share of the
 like that was kept (`load_shedding`)."""
 
-_FLOATS = ("cart_value", "order_value", "estimated_event_count", "scroll_percent")
-_OPEN = pa.schema(
-    [("subject_id", WORD), ("started", pa.int64()), ("ended", pa.int64())]
-    + [(name, pa.float64() if name in _FLOATS else pa.int64()) for name in (*SUMS, "scroll_percent")]
-    + [field for name in FIRSTS for field in ((name, WORD), (f"{name}_at", pa.int64()))]
-)
-SESSIONS = pa.schema([*spelled_schema(_OPEN), ("item_count", pa.int64())])
+SESSIONS = pa.schema([*spelled_schema(OPEN), ("item_count", pa.int64())])
 _TIMES = ("started_at", "ended_at")
-_SEEN = pa.schema([("event_key", pa.int64()), ("event_us", pa.int64())])
-_MENTIONS = pa.schema([("row", pa.int32()), ("item", pa.int64()), ("at", pa.int64())])
 
 
 @dataclass(frozen=True)
@@ -70,20 +62,6 @@ class Cutting:
     gap_us: int
     close_on_order: bool = False
     item_limit: int = 500
-
-
-@dataclass(frozen=True)
-class Shard:
-    """State: open sessions, their items (by the row of a session of the person), and ids of recent events."""
-
-    open: pa.Table
-    mentions: pa.Table
-    seen: pa.Table
-
-    @classmethod
-    def empty(cls) -> "Shard":
-        """Return the state before the first event."""
-        return cls(_OPEN.empty_table(), _MENTIONS.empty_table(), _SEEN.empty_table())
 
 
 class ShardChange(NamedTuple):
@@ -111,13 +89,13 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
     fresh = _drop_repeated(arriving, shard.seen)
     (known, new), people = encode(shard.open["subject_id"], fresh["subject_id"])
     is_awake = _is_awake(shard.open, known, new, cutting, watermark_us)
-    awake, asleep = (_part(shard, chosen, decode(known, people)) for chosen in (is_awake, ~is_awake))
+    awake, asleep = (part_of(shard, chosen, decode(known, people)) for chosen in (is_awake, ~is_awake))
     known = known[is_awake]
     words = {
         name: encode(awake.open[name], fresh["page_path" if name == "entry_page" else name], in_order=True)
         for name in FIRSTS
     }
-    before = _as_sessions(awake.open, known, {name: codes[0] for name, (codes, _) in words.items()})
+    before = as_sessions(awake.open, known, {name: codes[0] for name, (codes, _) in words.items()})
     events = _events_as_sessions(fresh, new, {name: codes[1] for name, (codes, _) in words.items()})
     rules = {"gap": cutting.gap_us, "close_on_order": cutting.close_on_order}
     change = advance(before, events, **rules, watermark=watermark_us)  # type: ignore[arg-type]
@@ -129,12 +107,12 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
     if cutting.close_on_order:  # what is open stays single events, and so do their items: any may be cut off later
         still_named = Mentions(*[c[find_session(change.ongoing, *mentions[::2]) >= 0] for c in mentions])
     is_touched = _touched(change, new)
-    seen = pa.concat_tables([shard.seen, fresh.select(_SEEN.names)])
+    seen = pa.concat_tables([shard.seen, fresh.select(SEEN.names)])
     still_needed = pc.greater_equal(seen["event_us"], watermark_us - cutting.gap_us)
     opened = change.open if cutting.close_on_order else uncounted
     state = Shard(
-        concatenate(_OPEN, [asleep.open, _as_table(opened, dictionaries)]),
-        concatenate(_MENTIONS, [asleep.mentions, _keep_mentions(still_named, opened, first_row=len(asleep.open))]),
+        concatenate(OPEN, [asleep.open, as_table(opened, dictionaries)]),
+        concatenate(MENTIONS, [asleep.mentions, keep_mentions(still_named, opened, first_row=len(asleep.open))]),
         seen.filter(still_needed).combine_chunks(),
     )
     late = _with_session(fresh.filter(pa.array(change.is_late)), new[change.is_late], change, cutting.gap_us, people)
@@ -191,15 +169,6 @@ def _is_awake(opened: pa.Table, known: IntVector, new: IntVector, cutting: Cutti
     return np.asarray(is_awake[known])
 
 
-def _part(shard: Shard, chosen: BoolVector, people: pa.Array) -> Shard:
-    """Return the open sessions of some of the `people` and what they name; `seen` as it is."""
-    rows = shard.mentions["row"].to_numpy()
-    place = np.cumsum(chosen) - 1
-    mentions = shard.mentions.set_column(0, _MENTIONS.field("row"), pa.array(place[rows], pa.int32()))
-    opened = shard.open.set_column(0, _OPEN.field("subject_id"), people).filter(pa.array(chosen))
-    return Shard(opened, mentions.filter(pa.array(chosen[rows])), shard.seen)
-
-
 def _events_as_sessions(events: pa.Table, codes: IntVector, words: dict[str, IntVector]) -> Sessions:
     at = events["event_us"].to_numpy()
     value = pc.fill_null(events["value"], 0.0).to_numpy()
@@ -230,20 +199,6 @@ def _events_as_sessions(events: pa.Table, codes: IntVector, words: dict[str, Int
     return Sessions(**columns)
 
 
-def _as_sessions(table: pa.Table, codes: IntVector, words: dict[str, IntVector]) -> Sessions:
-    columns: dict[str, Any] = {n: words[n] if n in words else table[n].to_numpy() for n in _OPEN.names[1:]}
-    return Sessions(subject=codes, **columns)
-
-
-def _as_table(sessions: Sessions, dictionaries: dict[str, pa.Array]) -> pa.Table:
-    columns: list[Any] = []
-    for field in _OPEN:
-        values = getattr(sessions, "subject" if field.name == "subject_id" else field.name)
-        is_word = field.name in dictionaries
-        columns.append(decode(values, dictionaries[field.name]) if is_word else pa.array(values, field.type))
-    return pa.table(columns, schema=_OPEN)
-
-
 def _all_mentions(stored: pa.Table, known: IntVector, events: pa.Table, codes: IntVector) -> Mentions:
     lists = events["item_ids"].combine_chunks()
     parents = pc.list_parent_indices(lists).to_numpy()
@@ -265,16 +220,8 @@ def _with_items(
     counts = count_items(sessions, mentions, limit=limit)
     fields = {name: getattr(sessions, name) for name in sessions.__dataclass_fields__}
     counted = Sessions(**{**fields, "uncounted_items": sessions.uncounted_items + counts.uncounted})
-    table = _as_table(counted, dictionaries).append_column("item_count", pa.array(counts.distinct, pa.int64()))
+    table = as_table(counted, dictionaries).append_column("item_count", pa.array(counts.distinct, pa.int64()))
     return table, Mentions(*[column[counts.kept] for column in mentions]), counted
-
-
-def _keep_mentions(mentions: Mentions, opened: Sessions, *, first_row: int) -> pa.Table:
-    """Name each mention's person by the first row of theirs: 4 bytes instead of a pseudonym; `opened` begin at `first_row`."""
-    people, first = np.unique(opened.subject, return_index=True)
-    rows = first[np.searchsorted(people, mentions.subject)] if len(people) else mentions.subject
-    columns = [pa.array(rows + first_row, pa.int32()), pa.array(mentions.item), pa.array(mentions.at)]
-    return pa.table(columns, schema=_MENTIONS)
 
 
 def _touched(change: Advance, new: IntVector) -> Any:

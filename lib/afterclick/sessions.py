@@ -20,7 +20,8 @@ from afterclick.arrow_state import read, spelled_schema, write
 from afterclick.consent_filter import has_consent
 from afterclick.load_shedding import bound_hot_subjects
 from afterclick.schemas_sessions import SESSION_CHANGE, SHARD_STATE
-from afterclick.session_shards import ARRIVING, Cutting, Shard, ShardChange, advance_shard, session_rows
+from afterclick.session_shards import ARRIVING, Cutting, ShardChange, advance_shard, session_rows
+from afterclick.session_state import Shard
 from afterclick.setting_sections import LoadSettings
 from afterclick.settings import Settings
 from afterclick.shard_keys import EVEN, shard_key

@@ -8,7 +8,7 @@ import pytest
 from afterclick.connectors import checkpoint_binding
 from afterclick.connectors.checkpoint_binding import bind_checkpoint
 from afterclick.errors import SettingsError
-from afterclick.session_shards import Shard
+from afterclick.session_state import Shard
 from afterclick.sessions import state_layout
 from afterclick.settings import Settings
 

@@ -10,7 +10,8 @@ from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
 from afterclick.load_shedding import bound_hot_subjects, sample_lagging, split_lanes
-from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
+from afterclick.session_shards import ARRIVING, Cutting, advance_shard
+from afterclick.session_state import Shard
 from afterclick.setting_sections import LoadSettings
 from afterclick.shard_keys import shard_key
 

@@ -19,7 +19,8 @@ from afterclick.pseudonyms import RawId
 from afterclick.schemas import STORED_EVENT
 from afterclick.schemas_sessions import SESSION, UNSESSIONED_EVENT
 from afterclick.session_repair import REPAIRING, Known, recut
-from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard, closed_frame
+from afterclick.session_shards import ARRIVING, Cutting, advance_shard, closed_frame
+from afterclick.session_state import Shard
 from afterclick.settings import Settings
 from builders import rows_of
 from jobs.repair_sessions import repair_sessions

@@ -11,7 +11,8 @@ import pytest
 from afterclick.arrow_state import read, write
 from afterclick.commands.sessionize import as_arriving, cut_log
 from afterclick.recorded_logs import read_log, read_mapping
-from afterclick.session_shards import Cutting, Shard, advance_shard
+from afterclick.session_shards import Cutting, advance_shard
+from afterclick.session_state import Shard
 
 DELAY_US = 600_000_000
 

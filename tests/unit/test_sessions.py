@@ -10,7 +10,8 @@ import pytest
 from pyspark.sql import SparkSession
 
 from afterclick.schemas import EVENT
-from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard, session_id
+from afterclick.session_shards import ARRIVING, Cutting, advance_shard, session_id
+from afterclick.session_state import Shard
 from afterclick.sessions import Operator, sessionize
 
 CUTTING = Cutting(gap_us=30)

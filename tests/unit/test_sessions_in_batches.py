@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterclick.arrow_state import read, write
-from afterclick.session_shards import ARRIVING, Cutting, Shard, ShardChange, advance_shard
+from afterclick.session_shards import ARRIVING, Cutting, ShardChange, advance_shard
+from afterclick.session_state import Shard
 
 GAP, DELAY, END = 30, 10, 2**62
 EVENTS = st.lists(

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from afterclick.arrow_state import read, spelled, write
-from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
+from afterclick.session_shards import ARRIVING, Cutting, advance_shard
+from afterclick.session_state import Shard
 
 _START_US = 1_700_000_000_000_000
 _CUTTING = Cutting(1_800_000_000)

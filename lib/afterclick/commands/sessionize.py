@@ -45,7 +45,8 @@ def cut_log(log: "pa.Table", gap_minutes: float) -> tuple["pa.Table", dict[str, 
     import numpy as np
     import pyarrow.compute as pc
 
-    from afterclick.session_shards import ARRIVING, Cutting, Shard, advance_shard
+    from afterclick.session_shards import ARRIVING, Cutting, advance_shard
+    from afterclick.session_state import Shard
 
     arriving = as_arriving(log)
     end_of_time = int(np.iinfo(np.int64).max)
