@@ -28,7 +28,8 @@ def encode(*columns: Any, in_order: bool = False) -> tuple[list[IntVector], pa.A
     """
     chunks = [c for column in columns for c in (column.chunks if isinstance(column, pa.ChunkedArray) else [column])]
     encoded = pa.chunked_array([_coded(c) for c in chunks], WORD).combine_chunks()
-    words, codes = encoded.dictionary, _codes(encoded)
+    words, indices = encoded.dictionary, encoded.indices.fill_null(-1)
+    codes = np.asarray(indices.to_numpy(zero_copy_only=False), np.int64)
     if in_order:
         order = pc.array_sort_indices(words).to_numpy()
         rank = np.empty(len(order) + 1, np.int64)
@@ -74,10 +75,6 @@ def _has_words(column: Any) -> bool:
 
 def _coded(column: Any) -> Any:
     return column.dictionary_encode() if pa.types.is_string(column.type) else column
-
-
-def _codes(words: pa.DictionaryArray) -> IntVector:
-    return np.asarray(words.indices.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
 
 
 def _only_used(column: pa.ChunkedArray) -> pa.DictionaryArray:

@@ -151,10 +151,9 @@ def _drop_repeated(arriving: pa.Table, seen: pa.Table) -> pa.Table:
     _, first = np.unique(keys, return_index=True)
     is_first = np.zeros(len(keys), bool)
     is_first[first] = True
+    # Hashes the few that arrive, not all that were seen.
     again = seen["event_key"].filter(pc.is_in(seen["event_key"], value_set=arriving["event_key"]))
-    is_known = pc.is_in(
-        arriving["event_key"], value_set=again
-    ).to_numpy()  # hashes only the few, not all that were seen
+    is_known = pc.is_in(arriving["event_key"], value_set=again).to_numpy()
     return arriving.filter(pa.array(is_first & ~is_known))
 
 

@@ -18,8 +18,11 @@ OPEN = pa.schema(
     + [(name, pa.float64() if name in _FLOATS else pa.int64()) for name in (*SUMS, "scroll_percent")]
     + [field for name in FIRSTS for field in ((name, WORD), (f"{name}_at", pa.int64()))]
 )
+"""Open sessions; codes of `FIRSTS` have meaning beside their column's dictionary only."""
 SEEN = pa.schema([("event_key", pa.int64()), ("event_us", pa.int64())])
+"""Ids of events that may come again."""
 MENTIONS = pa.schema([("row", pa.int32()), ("item", pa.int64()), ("at", pa.int64())])
+"""Items named in open sessions: the first row of the person in `OPEN`, the item's key, and when first."""
 
 
 @dataclass(frozen=True)
