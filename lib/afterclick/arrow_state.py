@@ -5,6 +5,7 @@ and only the distinct ones are ever hashed.
 """
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ _OPTIONS = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level
 
 
 def encode(*columns: Any, in_order: bool = False) -> tuple[list[IntVector], pa.Array]:
-    """Return each column of strings as codes into one dictionary; null is -1.
+    """Return each column of strings or words as codes into one dictionary; null is -1.
 
     Parameters
     ----------
@@ -66,7 +67,7 @@ def write(table: pa.Table) -> bytes:
 def read(blob: bytes) -> pa.Table:
     """Return the table of an Arrow stream, strings as words (`WORD`)."""
     stored = pa.ipc.open_stream(blob).read_all()
-    return pa.table([_coded(c) if _has_words(c) else c for c in stored.columns], stored.schema.names)
+    return pa.table([_coded(column) for column in stored.columns], stored.schema.names)
 
 
 def _has_words(column: Any) -> bool:
@@ -84,6 +85,11 @@ def _only_used(column: pa.ChunkedArray) -> pa.DictionaryArray:
     is_used[codes] = True
     place = np.cumsum(is_used) - 1
     return decode(np.where(codes < 0, -1, place[codes]), words.filter(pa.array(is_used[:-1])))
+
+
+def state_tables(state: Any) -> list[pa.Table]:
+    """Return the tables of a state, a dataclass of nothing else, in the order of its fields."""
+    return [getattr(state, field.name) for field in fields(state)]
 
 
 def concatenate(schema: pa.Schema, tables: Sequence[pa.Table]) -> pa.Table:

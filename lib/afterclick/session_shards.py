@@ -89,7 +89,8 @@ def advance_shard(shard: Shard, arriving: pa.Table, cutting: Cutting, *, waterma
     fresh = _drop_repeated(arriving, shard.seen)
     (known, new), people = encode(shard.open["subject_id"], fresh["subject_id"])
     is_awake = _is_awake(shard.open, known, new, cutting, watermark_us)
-    awake, asleep = (part_of(shard, chosen, decode(known, people)) for chosen in (is_awake, ~is_awake))
+    subjects = decode(known, people)
+    awake, asleep = part_of(shard, is_awake, subjects), part_of(shard, ~is_awake, subjects)
     known = known[is_awake]
     words = {
         name: encode(awake.open[name], fresh["page_path" if name == "entry_page" else name], in_order=True)
@@ -162,10 +163,7 @@ def _is_awake(opened: pa.Table, known: IntVector, new: IntVector, cutting: Cutti
     is_over = opened["ended"].to_numpy() < watermark_us - cutting.gap_us
     if cutting.close_on_order:
         is_over |= (opened["purchase_count"].to_numpy() > 0) & (opened["ended"].to_numpy() < watermark_us)
-    is_awake = np.zeros(max(known.max(initial=-1), new.max(initial=-1)) + 1, bool)
-    is_awake[new] = True
-    is_awake[known[is_over]] = True
-    return np.asarray(is_awake[known])
+    return np.isin(known, np.concatenate([new, known[is_over]]))
 
 
 def _events_as_sessions(events: pa.Table, codes: IntVector, words: dict[str, IntVector]) -> Sessions:

@@ -39,12 +39,12 @@ class Shard:
         return cls(OPEN.empty_table(), MENTIONS.empty_table(), SEEN.empty_table())
 
 
-def part_of(shard: Shard, chosen: BoolVector, people: pa.Array) -> Shard:
-    """Return the open sessions of some of the `people` and what they name; `seen` as it is."""
+def part_of(shard: Shard, chosen: BoolVector, subjects: pa.Array) -> Shard:
+    """Return chosen open sessions and what they name, `subjects` in place of `subject_id`; all or none of a person's."""
     rows = shard.mentions["row"].to_numpy()
     place = np.cumsum(chosen) - 1
     mentions = shard.mentions.set_column(0, MENTIONS.field("row"), pa.array(place[rows], pa.int32()))
-    opened = shard.open.set_column(0, OPEN.field("subject_id"), people).filter(pa.array(chosen))
+    opened = shard.open.set_column(0, OPEN.field("subject_id"), subjects).filter(pa.array(chosen))
     return Shard(opened, mentions.filter(pa.array(chosen[rows])), shard.seen)
 
 

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import to_arrow_schema
 from pyspark.sql.streaming.state import GroupState, GroupStateTimeout
 
-from afterclick.arrow_state import read, spelled_schema, write
+from afterclick.arrow_state import read, spelled_schema, state_tables, write
 from afterclick.consent_filter import has_consent
 from afterclick.load_shedding import bound_hot_subjects
 from afterclick.schemas_sessions import SESSION_CHANGE, SHARD_STATE
@@ -59,7 +59,7 @@ def read_operator(settings: Settings) -> Operator:
 
 def state_layout() -> str:
     """Return a digest of the operator's state, its tables and keys: a checkpoint of another one cannot be read."""
-    tables = [getattr(shard, name) for shard in (Shard.empty(), TriggerShard.empty()) for name in vars(shard)]
+    tables = [*state_tables(Shard.empty()), *state_tables(TriggerShard.empty())]
     told = [f"keys of shards by {EVEN}", *[str(spelled_schema(table.schema)) for table in tables]]
     return hashlib.sha256("\n\n".join(told).encode()).hexdigest()[:12]
 
@@ -142,7 +142,7 @@ def _update_state(chunks: Iterator[pd.DataFrame], state: GroupState, operator: O
 
 
 def _blobs(shard: Shard | TriggerShard) -> list[bytes]:
-    return [write(getattr(shard, name)) for name in shard.__dataclass_fields__]
+    return [write(table) for table in state_tables(shard)]
 
 
 def _session_changes(change: ShardChange, watermark_us: int) -> Iterator[pa.Table]:

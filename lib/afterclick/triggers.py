@@ -163,11 +163,9 @@ def _is_awake(
 ) -> BoolVector:
     """Return which remembered rows are of people who did something now (`here`), or of whom anything can be due now."""
     at, (lower, upper) = recent["at"].to_numpy(), (limit[recent["partition"].to_numpy()] for limit in limits)
-    is_awake = np.zeros(max(people.max(initial=-1), here.max(initial=-1)) + 1, bool)
-    is_awake[here] = True
-    for after in {0, *[rule.after for rule in rules if isinstance(rule, CartAbandonment)]}:
-        is_awake[people[(at + after > lower) & (at + after <= upper)]] = True
-    return np.asarray(is_awake[people])
+    waits = {0, *[rule.after for rule in rules if isinstance(rule, CartAbandonment)]}
+    asked = [people[(at + wait > lower) & (at + wait <= upper)] for wait in waits]
+    return np.isin(people, np.concatenate([here, *asked]))
 
 
 def _as_events(rows: pa.Table, people: IntVector, items: IntVector, pages: IntVector, limits: Limits) -> Events:
@@ -237,8 +235,8 @@ def _last_of(rule: Rule, last: pa.Table, people: IntVector) -> dict[int, int]:
 
 def _as_last(rule: Rule, last: Sequence[tuple[int, int]], names: pa.Array) -> pa.Table:
     codes = np.array([who for who, _ in last], np.int64)
-    names_of_rule = decode(np.zeros(len(last), np.int64), pa.array([rule.name]))
-    columns = [names_of_rule, decode(codes, names), pa.array([at for _, at in last], pa.int64())]
+    rules = pa.repeat(rule.name, len(last)).dictionary_encode()
+    columns = [rules, decode(codes, names), pa.array([at for _, at in last], pa.int64())]
     return pa.table(columns, schema=_LAST)
 
 

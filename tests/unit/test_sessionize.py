@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from afterclick.arrow_state import read, write
+from afterclick.arrow_state import read, state_tables, write
 from afterclick.commands.sessionize import as_arriving, cut_log
 from afterclick.recorded_logs import read_log, read_mapping
 from afterclick.session_shards import Cutting, advance_shard
@@ -53,7 +53,7 @@ def test_the_operator_reaches_them_for_any_split_shuffle_repetition_and_restart(
 
     for begin, end in itertools.pairwise([0, *cuts.tolist(), len(rows)]):
         change = advance_shard(shard, rows.slice(begin, end - begin), cutting, watermark_us=watermark)
-        shard = Shard(*(read(write(table)) for table in (change.shard.open, change.shard.mentions, change.shard.seen)))
+        shard = Shard(*(read(write(table)) for table in state_tables(change.shard)))
         counts.append(change.closed["event_count"])
         assert len(change.late) == 0
         watermark = max(watermark, int(rows["event_us"].to_numpy()[:end].max(initial=0)) - DELAY_US)

@@ -6,7 +6,7 @@ import pyarrow as pa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from afterclick.arrow_state import read, write
+from afterclick.arrow_state import read, state_tables, write
 from afterclick.session_shards import ARRIVING, Cutting, ShardChange, advance_shard
 from afterclick.session_state import Shard
 
@@ -37,8 +37,9 @@ def as_arriving(events: list[tuple[Any, ...]]) -> pa.Table:
 
 def advanced(shard: Shard, rows: pa.Table, cutting: Cutting, watermark: int) -> ShardChange:
     """Advance with a state that went through bytes."""
-    tables = (shard.open, shard.mentions, shard.seen)
-    return advance_shard(Shard(*[read(write(table)) for table in tables]), rows, cutting, watermark_us=watermark)
+    return advance_shard(
+        Shard(*[read(write(table)) for table in state_tables(shard)]), rows, cutting, watermark_us=watermark
+    )
 
 
 def in_order(tables: list[pa.Table]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from afterclick.arrow_state import read, spelled, write
+from afterclick.arrow_state import read, spelled, state_tables, write
 from afterclick.session_shards import ARRIVING, Cutting, advance_shard
 from afterclick.session_state import Shard
 
@@ -41,7 +41,7 @@ def measure(
     base = [_batch_seconds(small, arriving) for _ in range(runs)]
     restarted = Shard(*map(read, _blobs(full)))
     states = [advance_shard(one, arriving, _CUTTING, watermark_us=0).shard for one in (full, restarted)]
-    without, through = ([spelled(table) for table in _tables(state)] for state in states)
+    without, through = ([spelled(table) for table in state_tables(state)] for state in states)
     measured, baseline = statistics.median(times), statistics.median(base)
     return {
         "measured": round(measured, 3),
@@ -64,11 +64,7 @@ def _batch_seconds(shard: Shard, arriving: pa.Table) -> float:
 
 
 def _blobs(shard: Shard) -> list[bytes]:
-    return [write(table) for table in _tables(shard)]
-
-
-def _tables(shard: Shard) -> list[pa.Table]:
-    return [shard.open, shard.mentions, shard.seen]
+    return [write(table) for table in state_tables(shard)]
 
 
 def _events(people: Any, offset_us: int, *, first_key: int) -> pa.Table:
