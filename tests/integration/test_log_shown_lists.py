@@ -1,11 +1,15 @@
 """A list that is shown reaches Delta through Kafka, and an event that sends its token back names it."""
 
 import json
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
+from kafka import KafkaConsumer
 
 from afterclick.attribution import attribution_key
 from afterclick.collector.messages import Arrival
@@ -16,7 +20,10 @@ from afterclick.models import save_model
 from afterclick.schemas import EVENT
 from afterclick.schemas_shown import SHOWN_LIST
 from afterclick.served_model import model_folder, read_recommender
+from afterclick.serving.answers import Recommendations
 from afterclick.serving.app import create_app
+from afterclick.serving.metrics import Metrics
+from afterclick.serving.shown_log import ShownLog
 from afterclick.settings import Settings
 from afterclick.shown_lists import weigh_lists
 from builders import make_model, rows_of
@@ -62,6 +69,39 @@ def test_shown_lists_are_logged_with_propensities_and_dry_runs_are_not(logging_a
     weight = 1 / shown[0]["items"][1]["propensity"]
     assert (home.lists, home.followed, home.click_through) == (40, 1, 1 / 40)
     assert home.weighed_clicks == pytest.approx(weight)
+
+
+def test_lists_that_wait_while_several_threads_send_reach_kafka_once_and_in_order(
+    logging_api: Settings, fine_switches: None
+) -> None:
+    log = ShownLog(logging_api.kafka, logging_api.serving, Metrics())
+    shown = Recommendations(source="popular", model_version="v1", fresh_as_of=None, generated_at="", items=[])
+    for n in range(3_000):
+        log.add(shown, n)
+
+    with ThreadPoolExecutor(4) as pool:
+        sendings = [pool.submit(log.send) for _ in range(4)]
+        log.close()
+    for sending in sendings:
+        sending.result()
+
+    consumer = KafkaConsumer(
+        logging_api.serving.shown_topic,
+        bootstrap_servers=logging_api.kafka.bootstrap_servers,
+        auto_offset_reset="earliest",
+        consumer_timeout_ms=3_000,
+    )
+    assert [json.loads(message.value)["shown_ms"] for message in consumer] == [*range(3_000)]
+    consumer.close()
+
+
+@pytest.fixture
+def fine_switches() -> Iterator[None]:
+    """Let threads take turns as often as Python can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
 
 
 def _event(settings: Settings, answer: dict[str, Any], item: str) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import asyncio
 import json
 import logging
 from collections import deque
+from contextlib import suppress
+from threading import Lock
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
@@ -29,12 +31,14 @@ class ShownLog:
         self._metrics = metrics
         self._waiting: deque[bytes] = deque()
         self._producer: KafkaProducer | None = None
+        self._sending = Lock()  # a sending that began goes on in its thread when the API ends, and `close` sends too
 
     def add(self, answer: Recommendations, now_ms: int) -> None:
         """Note a list that is being shown."""
-        if len(self._waiting) >= self._size:
-            self._waiting.popleft()
-            self._metrics.unlogged.inc()
+        with suppress(IndexError):  # the sender took the last one meanwhile: there is room
+            while len(self._waiting) >= self._size:
+                self._waiting.popleft()
+                self._metrics.unlogged.inc()
         self._waiting.append(as_message(answer, now_ms))
 
     async def keep_sending(self) -> None:
@@ -44,17 +48,25 @@ class ShownLog:
             await asyncio.to_thread(self.send)
 
     def send(self) -> None:
-        """Send what waits; while no broker answers it goes on waiting."""
-        try:
-            while self._waiting:
-                if self._producer is None:
-                    self._producer = KafkaProducer(
+        """Send what waits; while no broker answers it goes on waiting. One thread sends, another that comes waits."""
+        with self._sending:
+            try:
+                while self._waiting:
+                    self._producer = self._producer or KafkaProducer(
                         **client_options(self._kafka), acks=1, linger_ms=20, max_block_ms=_BLOCK_MS
                     )
-                self._producer.send(self._topic, self._waiting[0])
-                self._waiting.popleft()
-        except KafkaError as error:
-            logger.warning("lists shown are not logged now, %d wait: %r", len(self._waiting), error)
+                    self._send_oldest(self._producer)
+            except KafkaError as error:
+                logger.warning("lists shown are not logged now, %d wait: %r", len(self._waiting), error)
+
+    def _send_oldest(self, producer: KafkaProducer) -> None:
+        """Send one list, taken out before: `add` gives up the oldest that waits, which may not be the one on its way."""
+        message = self._waiting.popleft()
+        try:
+            producer.send(self._topic, message)
+        except KafkaError:
+            self._waiting.appendleft(message)
+            raise
 
     def close(self) -> None:
         """Send what waits, and end."""
