@@ -16,7 +16,7 @@ from afterclick.covisitation import DEPTH, score_followers
 from afterclick.fold_in import FoldInBasis, fold_in_users
 from afterclick.mixtures import Mixture
 from afterclick.models import Model
-from afterclick.ranking import Ranked, cut_columns, rank_products
+from afterclick.ranking import ItemVectors, Ranked, longest_first, rank_products
 from afterclick.sequences import Cells, IntVector, Sequences, as_confidences, last_items, weigh_recent, weigh_repeats
 from afterclick.source_rules import SourceRules
 
@@ -47,14 +47,9 @@ class ModelBasis:
     trend: npt.NDArray[np.float64]
 
     @cached_property
-    def columns(self) -> tuple[npt.NDArray[np.float32], ...]:
-        """Return factors, popularity and trend of each item in blocks of shape (rank + 2, up to so many items)."""
-        return cut_columns(np.column_stack([self.fold_in.narrow, self.popularity, self.trend]))
-
-    @cached_property
-    def longest(self) -> float:
-        """Return the greatest length of a column."""
-        return max(float(np.linalg.norm(block, axis=0).max(initial=0.0)) for block in self.columns)
+    def catalogue(self) -> ItemVectors:
+        """Return factors, popularity and trend of the items, shape (n_items, rank + 2)."""
+        return longest_first(np.column_stack([self.fold_in.narrow, self.popularity, self.trend]))
 
 
 class Known(NamedTuple):
@@ -115,7 +110,7 @@ class Known(NamedTuple):
             for source, cells in ((COVISITATION, self.covisitation), (FREQUENCY, self.frequency))
         ]
         rows = np.column_stack(dense).astype(np.float32)
-        return rank_products(rows, self.basis.columns, n, added=added, excluded=excluded)
+        return rank_products(rows, self.basis.catalogue, n, added=added, excluded=excluded)
 
     def _is_sure(self, listed: "Listed", chosen: Ranked) -> npt.NDArray[np.bool_]:
         """Return for whom no item that was not chosen can be better than those listed, whatever was rounded."""
@@ -125,8 +120,10 @@ class Known(NamedTuple):
         by_source = self.weights.T
         lengths = np.abs(by_source[FOLD_IN]) * np.linalg.norm(self.vectors, axis=1)
         lengths += np.abs(by_source[POPULARITY]) + np.abs(by_source[TREND])
-        terms = lengths * self.basis.longest + np.abs(last)
-        return (last == -np.inf) | (listed.scores[:, -1] >= last + _ROUNDING * len(self.basis.columns[0]) * terms)
+        terms = lengths * self.basis.catalogue.lengths[0] + np.abs(last)
+        return (last == -np.inf) | (
+            listed.scores[:, -1] >= last + _ROUNDING * self.basis.catalogue.vectors.shape[1] * terms
+        )
 
     def _rank_whole(self, person: int, listed: "Listed", excluded: tuple[IntVector, IntVector] | None) -> None:
         """Rank one person's items by scores of double precision: where many are about equally good."""

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from afterclick.sequences import Cells, IntVector
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
-_BLOCK = 16_384
-"""Items ranked at once: the scores of 64 people are 4 MB."""
-_KEPT = 8
-"""Times as many as are listed: so many better ones may wait until they are merged."""
+_BLOCK = 8_192
+"""Items ranked at once: the scores of 64 people are 2 MB."""
 _NARROW = 0.5
 """Width of a group as a share of the one with the fewest comparisons: a pass over rows costs less than picking items out."""
+_ABOVE = 1 + 2.0**-20
+"""What a length is multiplied by, so that no rounding makes it too short."""
 
 
 class Ranked(NamedTuple):
@@ -24,15 +24,35 @@ class Ranked(NamedTuple):
     scores: npt.NDArray[np.floating[Any]]
 
 
-def cut_columns(columns: npt.NDArray[np.floating[Any]]) -> tuple[npt.NDArray[np.float32], ...]:
-    """Return a catalogue's columns, shape (n_items, rank), in blocks of shape (rank, up to `_BLOCK`) for `rank_products`."""
-    parts = (columns[begin : begin + _BLOCK] for begin in range(0, len(columns), _BLOCK))
-    return tuple(np.ascontiguousarray(part.T, np.float32) for part in parts)
+class ItemVectors(NamedTuple):
+    """The vectors of a catalogue, longest first.
+
+    Parameters
+    ----------
+    items, places : shape (n_items,)
+        The item that stands at each place, and the place of each item.
+    vectors : shape (n_items, rank)
+    lengths : shape (n_items,)
+        Not shorter than they are.
+    """
+
+    items: IntVector
+    places: IntVector
+    vectors: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.float64]
+
+
+def longest_first(vectors: npt.NDArray[np.floating[Any]]) -> ItemVectors:
+    """Return vectors of items, shape (n_items, rank), as `rank_products` reads them."""
+    narrow = vectors.astype(np.float32)
+    lengths = _lengths(narrow)
+    items = np.argsort(-lengths, kind="stable")
+    return ItemVectors(items, np.argsort(items), narrow[items], lengths[items])
 
 
 def rank_products(
-    rows: npt.NDArray[np.float32],
-    columns: Sequence[npt.NDArray[np.float32]],
+    people: npt.NDArray[np.float32],
+    catalogue: ItemVectors,
     n: int,
     *,
     added: Sequence[Cells] = (),
@@ -42,9 +62,7 @@ def rank_products(
 
     Parameters
     ----------
-    rows : shape (n_people, rank)
-    columns
-        `cut_columns` of the catalogue.
+    people : shape (n_people, rank)
     n
         At most the number of items.
     added
@@ -55,68 +73,112 @@ def rank_products(
     Notes
     -----
     There is never a matrix of all scores: a block is small enough for the processor's cache, and of later blocks only what
-    is better than the n-th best so far is kept. What is chosen of equals does not depend on the other people.
+    is better than the n-th best so far is kept. No product is greater than its two lengths multiplied, so who has n items
+    that are at least as good as that needs no later block, and the list is still exact (search by length: Teflioudi,
+    Gemulla, Mykytiuk, "LEMP: Fast Retrieval of Large Entries in a Matrix Product", SIGMOD 2015). What is chosen of equals
+    does not depend on the other people.
     """
-    best, begin = _Best(n), 0
-    terms = [(cells, _by_block(cells.items, columns)) for cells in added]
-    left_out = _by_block(excluded[1], columns) if excluded else []
-    for number, block in enumerate(columns):
-        scores = rows @ block
-        for cells, parts in terms:
-            part = parts[number]
-            scores[cells.people[part], cells.items[part] - begin] += cells.values[part].astype(np.float32)
-        if excluded:
-            part = left_out[number]
-            scores[excluded[0][part], excluded[1][part] - begin] = -np.inf
-        best.take(scores, begin)
-        begin += block.shape[1]
-    return best.merged()
+    terms = [*added, *([Cells(*excluded, np.full(len(excluded[0]), -np.inf))] if excluded else [])]
+    terms = [cells._replace(items=catalogue.places[cells.items]) for cells in terms]
+    parts = [_by_block(cells.items, len(catalogue.items)) for cells in terms]
+    best, ends, reach = _Best(len(people), n), np.zeros(len(people), np.int64), _lengths(people)
+    for number, begin in enumerate(range(0, len(catalogue.items), _BLOCK)):
+        searching = np.flatnonzero(reach * catalogue.lengths[begin] > best.floor)
+        if not len(searching):
+            break
+        scores = people[searching] @ catalogue.vectors[begin : begin + _BLOCK].T
+        for cells, part in zip(terms, parts, strict=True):
+            _add(scores, searching, cells.where(part[number]), begin)
+        best.take(scores, searching, begin)
+        ends[searching] = begin + scores.shape[1]
+    unseen = [cells.where(cells.items >= ends[cells.people]) for cells in terms]
+    if any(len(cells.people) for cells in unseen):
+        best.merge(_score_unseen(people, catalogue, unseen, best.floor))
+    return Ranked(catalogue.items[best.ranked().items], best.ranked().scores)
 
 
-def _by_block(items: IntVector, columns: Sequence[npt.NDArray[np.float32]]) -> list[IntVector]:
+def _lengths(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    return np.sqrt(np.einsum("ir,ir->i", vectors, vectors, dtype=np.float64)) * _ABOVE
+
+
+def _by_block(places: IntVector, count: int) -> list[IntVector]:
     """Return which of some items lie in each block."""
-    block_of = (items // columns[0].shape[1]).astype(np.min_scalar_type(len(columns)))
+    blocks = -(-count // _BLOCK)
+    block_of = (places // _BLOCK).astype(np.min_scalar_type(blocks))
     order = np.argsort(block_of, kind="stable")
-    return np.split(order, np.searchsorted(block_of[order], np.arange(1, len(columns))))
+    return np.split(order, np.searchsorted(block_of[order], np.arange(1, blocks)))
+
+
+def _add(scores: FloatMatrix, people: IntVector, cells: Cells, begin: int) -> None:
+    """Add sparse scores to those of a block, whose rows are some of the people, in order."""
+    rows = np.minimum(np.searchsorted(people, cells.people), len(people) - 1)
+    known = people[rows] == cells.people
+    scores[rows[known], cells.items[known] - begin] += cells.values[known].astype(np.float32)
+
+
+def _score_unseen(
+    people: npt.NDArray[np.float32], catalogue: ItemVectors, terms: Sequence[Cells], floor: FloatMatrix
+) -> "_Scores":
+    """Return the scores of items in blocks nobody needed, where what is added to them may make them some of the best."""
+    persons, places, values = (np.concatenate(parts) for parts in zip(*terms, strict=True))
+    keys, cell_of = np.unique(persons * len(catalogue.items) + places, return_inverse=True)
+    persons, places = np.divmod(keys, len(catalogue.items))
+    scores = np.bincount(cell_of, values)
+    wanted = _lengths(people)[persons] * catalogue.lengths[places] + scores > floor[persons]
+    persons, places, scores = persons[wanted], places[wanted], scores[wanted]
+    scores += np.einsum("cr,cr->c", people[persons], catalogue.vectors[places])
+    return _Scores(persons, places, scores)
 
 
 class _Best:
-    """The `n` best items of each person so far, and what came since that is better than the last of them."""
+    """The `n` best of each person so far, by their places, and what came since that is better than the last of them.
 
-    def __init__(self, n: int) -> None:
+    `floor` is the score of that last one, shape (n_people,); ``-inf`` with fewer than `n`.
+    """
+
+    def __init__(self, people: int, n: int) -> None:
         self.n = n
-        self.best = Ranked(np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32))
-        self.floor: FloatMatrix = np.zeros((0, 1), np.float32)
-        self.waiting: list[_Scores] = []
+        self.best = Ranked(np.zeros((people, 0), np.int64), np.zeros((people, 0), np.float32))
+        self.floor: FloatMatrix = np.full(people, -np.inf, np.float32)
+        self._waiting: list[_Scores] = []
 
-    def take(self, scores: FloatMatrix, begin: int) -> None:
-        """Take in the scores of a block of items, the first of which is number `begin`."""
+    def take(self, scores: FloatMatrix, people: IntVector, begin: int) -> None:
+        """Take in some people's scores of a block, the first place of which is number `begin`."""
         if not begin:
-            self.best = _choose(scores, self.n)
-        elif self.best.items.shape[1] < self.n:
+            self._keep(_choose(scores, self.n))
+            return
+        if self.best.items.shape[1] < self.n:
             chosen = _choose(scores, self.n)
-            self.waiting.append(_flat(Ranked(chosen.items + begin, chosen.scores)))
-        else:
-            places = np.flatnonzero(scores > self.floor)
-            people, items = np.divmod(places, scores.shape[1])
-            self.waiting.append(_Scores(people, items + begin, scores.ravel()[places]))
-            if sum(len(one.people) for one in self.waiting) <= _KEPT * self.best.items.size:
-                return
-        self.best = self.merged()
-        self.floor = self.best.scores.min(axis=1, keepdims=True)
-        self.waiting.clear()
+            self.merge(_flat(Ranked(chosen.items + begin, chosen.scores)))
+            return
+        found = np.flatnonzero(scores > self.floor[people, None])
+        rows, items = np.divmod(found, scores.shape[1])
+        self._waiting.append(_Scores(people[rows], items + begin, scores.ravel()[found]))
+        if sum(len(one.people) for one in self._waiting) > self.best.items.size:
+            self.merge()
 
-    def merged(self) -> Ranked:
-        """Return the best of all that was taken in; as many for each person."""
-        if not self.waiting:
-            return self.best
-        people, items, scores = map(np.concatenate, zip(_flat(self.best), *self.waiting, strict=True))
+    def ranked(self) -> Ranked:
+        """Return the best of all that came."""
+        if self._waiting:
+            self.merge()
+        return self.best
+
+    def merge(self, *more: "_Scores") -> None:
+        """Keep the best of what was, what waits and what comes; as many for each person."""
+        parts = (_flat(self.best), *self._waiting, *more)
+        people, items, scores = map(np.concatenate, zip(*parts, strict=True))
         order = np.argsort(-scores, kind="stable")
         order = order[np.argsort(people[order].astype(np.min_scalar_type(int(people.max()))), kind="stable")]
         sizes = np.bincount(people)
         place = np.arange(len(order)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
         order = order[place < self.n].reshape(len(sizes), -1)
-        return Ranked(items[order], scores[order])
+        self._waiting.clear()
+        self._keep(Ranked(items[order], scores[order]))
+
+    def _keep(self, best: Ranked) -> None:
+        self.best = best
+        if best.items.shape[1] == self.n:
+            self.floor = best.scores.min(axis=1)
 
 
 class _Scores(NamedTuple):

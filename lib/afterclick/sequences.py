@@ -47,8 +47,8 @@ class Cells(NamedTuple):
     items: IntVector
     values: FloatVector
 
-    def where(self, keep: npt.NDArray[np.bool_]) -> "Cells":
-        """Return some of them."""
+    def where(self, keep: npt.NDArray[np.bool_] | IntVector) -> "Cells":
+        """Return some of them, by mask or by number."""
         return Cells(self.people[keep], self.items[keep], self.values[keep])
 
 

@@ -34,7 +34,8 @@ def test_fold_in_benchmark_compares_equal_vectors() -> None:
 def test_rank_benchmark_measures_each_catalogue_against_each_baseline() -> None:
     figures = rank.measure(announce=lambda _: None, catalogues=(500,), runs=1)
 
-    assert figures["by_items"][500].keys() == {"numpy", "implicit", "implicit_recommend"}
+    for kind in ("by_items", "long_tail_by_items"):
+        assert figures[kind][500].keys() == {"numpy", "implicit", "implicit_recommend"}
 
 
 def test_retrain_benchmark_trains_on_all_purchases(settings: Settings) -> None:

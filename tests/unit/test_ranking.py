@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from afterclick import ranking
-from afterclick.ranking import cut_columns, popular_top_n, rank_products, top_n
+from afterclick.ranking import longest_first, popular_top_n, rank_products, top_n
 from afterclick.sequences import Cells
 
 
@@ -16,26 +16,24 @@ from afterclick.sequences import Cells
     n_items=st.integers(1, 400),
     n=st.integers(1, 30),
     block=st.integers(1, 400),
-    times=st.integers(1, 3),
-    order=st.sampled_from(["any", "rising", "falling"]),
+    terms=st.integers(0, 2),
+    tail=st.sampled_from([0, 1, 4]),
     seed=st.integers(0, 2**16),
 )
-def test_rank_products_equals_a_full_sort_wherever_a_block_ends(
-    *, n_items: int, n: int, block: int, times: int, order: str, seed: int
+def test_rank_products_equals_a_full_sort_wherever_a_block_and_the_search_end(
+    *, n_items: int, n: int, block: int, terms: int, tail: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
-    places = {"any": draw.permutation(n_items), "rising": np.arange(n_items), "falling": np.arange(n_items)[::-1]}[
-        order
-    ]
-    rows, columns = np.array([[1, 0], [2, 0], [0, 1]], np.float32), np.zeros((n_items, 2), np.float32)
-    columns[:, 0], columns[:, 1] = places * 8, draw.permutation(n_items) * 8
-    added = [some_cells(draw, len(rows), n_items, value) for value in (0.5, 2.25)[:times]]
-    excluded = draw.integers(0, len(rows), n_items // 2), draw.integers(0, n_items, n_items // 2)
+    people = np.array([[1, 0], [2, 0], [0, 1], [0, 0], [-1, 0.5]], np.float32)
+    vectors = np.stack([draw.permutation(n_items) * 8.0, draw.permutation(n_items) * 8.0], axis=1)
+    vectors //= draw.integers(1, 40, (n_items, 1)) ** tail  # the longer the tail, the sooner the search ends
+    added = [some_cells(draw, len(people), n_items, value) for value in (0.5, 2.25)[:terms]]
+    excluded = draw.integers(0, len(people), n_items // 2), draw.integers(0, n_items, n_items // 2)
 
-    with mock.patch.object(ranking, "_BLOCK", block), mock.patch.object(ranking, "_KEPT", times):
-        ranked = rank_products(rows, cut_columns(columns), n, added=added, excluded=excluded)
+    with mock.patch.object(ranking, "_BLOCK", block):
+        ranked = rank_products(people, longest_first(vectors), n, added=added, excluded=excluded)
 
-    scores = (rows @ columns.T).astype(float)
+    scores = (people @ vectors.T).astype(float)
     for cells in added:
         scores[cells.people, cells.items] += cells.values
     scores[excluded] = -np.inf
@@ -44,6 +42,40 @@ def test_rank_products_equals_a_full_sort_wherever_a_block_ends(
     assert (-np.sort(-ranked.scores, axis=1) == expected).all()
     assert (np.take_along_axis(scores, ranked.items, axis=1) == ranked.scores).all()
     assert all(len(set(items)) == len(items) for items in ranked.items.tolist())
+
+
+def test_rank_products_looks_at_no_block_whose_longest_item_is_too_short() -> None:
+    vectors = np.full((100, 1), 1e-3)
+    vectors[40:45] = [[1], [2], [3], [4], [5]]
+    catalogue = longest_first(vectors)
+    catalogue.vectors[10:] = np.nan
+    followed = Cells(np.array([0, 0]), np.array([7, 41]), np.array([0.5, 9.0]))
+
+    with mock.patch.object(ranking, "_BLOCK", 5):
+        alone = rank_products(np.ones((1, 1), np.float32), catalogue, 5)
+        with_others = rank_products(np.ones((1, 1), np.float32), catalogue, 5, added=[followed])
+
+    assert sorted(alone.items[0].tolist()) == [40, 41, 42, 43, 44]
+    assert dict(zip(with_others.items[0].tolist(), with_others.scores[0].tolist(), strict=True)) == {
+        40: 1, 41: 11, 42: 3, 43: 4, 44: 5,
+    }  # fmt: skip
+
+
+def test_an_item_far_down_is_listed_where_what_is_added_makes_it_one_of_the_best() -> None:
+    vectors = np.array([[5.0], [4], [3], [2], [1]])
+    followed = Cells(np.array([0, 1]), np.array([4, 3]), np.array([3.5, 1.0]))
+    again = Cells(np.array([0, 1]), np.array([4, 3]), np.array([1.0, 0.5]))
+    excluded = np.array([1]), np.array([0])
+
+    with mock.patch.object(ranking, "_BLOCK", 2):
+        ranked = rank_products(
+            np.ones((2, 1), np.float32), longest_first(vectors), 2, added=[followed, again], excluded=excluded
+        )
+
+    scores = [
+        dict(zip(items, values, strict=True)) for items, values in zip(*map(np.ndarray.tolist, ranked), strict=True)
+    ]
+    assert scores == [{4: 5.5, 0: 5.0}, {1: 4.0, 3: 3.5}]
 
 
 def some_cells(draw: np.random.Generator, people: int, items: int, value: float) -> Cells:
@@ -55,14 +87,14 @@ def test_rank_products_lists_no_excluded_item_while_others_remain() -> None:
     columns = np.array([[1], [0.5], [2]], np.float32)
 
     ranked = rank_products(
-        np.ones((1, 1), np.float32), cut_columns(columns), 2, excluded=(np.array([0]), np.array([2]))
+        np.ones((1, 1), np.float32), longest_first(columns), 2, excluded=(np.array([0]), np.array([2]))
     )
 
     assert sorted(ranked.items[0].tolist()) == [0, 1]
 
 
 def test_rank_products_lists_all_when_n_exceeds_the_items() -> None:
-    assert rank_products(np.ones((1, 2), np.float32), cut_columns(np.ones((4, 2))), 99).items.shape == (1, 4)
+    assert rank_products(np.ones((1, 2), np.float32), longest_first(np.ones((4, 2))), 99).items.shape == (1, 4)
 
 
 @given(n_items=st.integers(1, 3000), n=st.integers(1, 30), left_out=st.integers(0, 3000), seed=st.integers(0, 2**16))

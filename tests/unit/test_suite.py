@@ -59,6 +59,7 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
             "baseline": "topk",
             "ratio": 0.7,
             "by_items": {"4000": {"implicit": {"ratio": 0.7}}, "40000": {"implicit": {"ratio": 1.5}}},
+            "long_tail_by_items": {"40000": {"implicit": {"ratio": 2.5}}},
         },
         "sessions": {
             "measured": 9000,
@@ -83,8 +84,8 @@ def test_write_table_replaces_what_stands_between_the_marks_and_says_which_goal_
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert (
-        "| rank | 1 s; 4,000 items: 0.7 of implicit; 40,000 items: 1.5 of implicit | topk | 0.7 | 1, **missed** |"
-        in text
+        "| rank | 1 s; 4,000 items: 0.7 of implicit; 40,000 items: 1.5 of implicit; "
+        "40,000 items with a long tail: 2.5 of implicit | topk | 0.7 | 1, **missed** |" in text
     )
     assert "| sessions | 9,000 events/s; without triggers 9,500, 1.2 | 8,000 events/s | 1.125 | 1.1 |" in text
     assert "| retrain | 1 s | 2 s | 0.95 | 0.9 |" in text

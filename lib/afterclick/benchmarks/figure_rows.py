@@ -42,8 +42,9 @@ def _folded(figures: Figures) -> str:
 
 def _ranked(figures: Figures) -> str:
     told = ""
-    for items, ways in figures["by_items"].items():
-        told += f"; {int(items):,} items: " + ", ".join(f"{one['ratio']} of {name}" for name, one in ways.items())
+    for kind, by_items in (("items", "by_items"), ("items with a long tail", "long_tail_by_items")):
+        for items, ways in figures[by_items].items():
+            told += f"; {int(items):,} {kind}: " + ", ".join(f"{one['ratio']} of {name}" for name, one in ways.items())
     return told
 
 

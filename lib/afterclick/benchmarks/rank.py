@@ -1,12 +1,14 @@
 """From histories to the best 20 items over small and large catalogues, against the plain way in numpy and implicit.
 
+Twice: items that are all about equally popular, the worst case for a search by length, and a simulated shop with a long tail.
+
 `measured` is all a batch does for its people: fold-in, the blend's dense part, top 20. The first baseline is the
 matrix product and `argpartition` alone on vectors that are already there; the second implicit's `topk` on the same; the
 third is implicit's own way from histories to lists, `recommend` with `recalculate_user`.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,41 +18,81 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from afterclick.benchmarks.interleaved import compare
+from afterclick.benchmarks.long_tail import simulated_purchases
+from afterclick.blend import share_of_best
 from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.model_evidence import Known, ModelBasis
 from afterclick.models import Model
 from afterclick.sequences import Cells
 
-PEOPLE, SEEN, RANK, BEST, REGULARIZATION = 64, 30, 64, 20, 0.05
-"""People of a micro-batch, items of each history, numbers of a vector, items of a list, lambda."""
+PEOPLE, SEEN, RANK, BEST = 64, 30, 64, 20
+"""People of a micro-batch, items of each history, numbers of a vector, items of a list."""
+_SWEEPS = 5
+"""Of training, for the catalogue with a long tail."""
+
+
+class _Case(NamedTuple):
+    """Factors, shape (n_items, RANK), and popularity of items, lambda, and the histories of `PEOPLE` as sparse rows."""
+
+    factors: npt.NDArray[np.float32]
+    shares: npt.NDArray[np.float64]
+    regularization: float
+    histories: csr_matrix
 
 
 def measure(
     *, announce: Callable[[str], None], catalogues: Sequence[int] = (4_000, 40_000, 400_000), runs: int = 7
 ) -> dict[str, Any]:
-    """Return the figures by catalogue; `ratio` is the smallest against numpy."""
+    """Return the figures by catalogue, `by_items` and `long_tail_by_items`; `ratio` is the smallest against numpy."""
     with threadpool_limits(1):
-        by_items = {items: _measure(items, runs, announce) for items in catalogues}
-    slowest = min((figures["numpy"] for figures in by_items.values()), key=lambda figures: figures["ratio"])
+        even = {items: _measure(_even(items), f"{items:,} items", runs, announce) for items in catalogues}
+        tail = {items: _measure(_long_tail(items), f"{items:,}, long tail", runs, announce) for items in catalogues}
+    slowest = min(
+        (figures["numpy"] for kind in (even, tail) for figures in kind.values()), key=lambda figures: figures["ratio"]
+    )
     return {
         "measured": slowest["measured_s"],
         "ratio": slowest["ratio"],
         "baseline": "GEMM + argpartition in numpy; implicit topk; implicit recommend of histories; one thread",
         "people": PEOPLE,
-        "by_items": by_items,
+        "by_items": even,
+        "long_tail_by_items": tail,
     }
 
 
-def _measure(items: int, runs: int, announce: Callable[[str], None]) -> dict[str, Any]:
-    announce(f"{items:,} items: {runs} runs of each")
+def _even(items: int) -> _Case:
+    """Return items that are all about as long, and people who like any: no search can leave items out."""
     draw = np.random.default_rng(1)
     factors = (draw.normal(size=(items, RANK)) / 8).astype(np.float32)
-    basis, shares = prepare_basis(factors, regularization=REGULARIZATION), draw.random(items)
-    model = Model("v1", np.arange(items).astype(str), factors, shares, REGULARIZATION, 1.0, {}, "")
-    with_shares = ModelBasis(model, basis, shares, shares)
-    indptr = np.arange(PEOPLE + 1, dtype=np.int64) * SEEN
+    shares = draw.random(items)
     indices = np.concatenate([np.sort(draw.choice(items, SEEN, replace=False)) for _ in range(PEOPLE)])
     confidence = 1 + draw.random(len(indices)) * 9
+    return _Case(factors, shares, 0.05, _rows(confidence, indices, items))
+
+
+def _long_tail(items: int) -> _Case:
+    """Return factors trained as `model` in the settings has it by default, and the first people with `SEEN` products."""
+    bought = simulated_purchases(items, max(items // 2, 2_000))
+    als = AlternatingLeastSquares(factors=RANK, regularization=10.0, iterations=_SWEEPS, random_state=1)
+    als.fit(bought, show_progress=False)
+    shares = share_of_best(np.asarray(bought.sum(axis=0), np.float64).ravel())
+    people = np.flatnonzero(np.diff(bought.indptr) >= SEEN)[:PEOPLE]
+    cells = (bought.indptr[people][:, None] + np.arange(SEEN)).ravel()
+    return _Case(als.item_factors, shares, 10.0, _rows(bought.data[cells].astype(float), bought.indices[cells], items))
+
+
+def _rows(confidence: npt.NDArray[np.float64], indices: npt.NDArray[np.int64], items: int) -> csr_matrix:
+    return csr_matrix((confidence, indices, np.arange(PEOPLE + 1) * SEEN), shape=(PEOPLE, items))
+
+
+def _measure(case: _Case, name: str, runs: int, announce: Callable[[str], None]) -> dict[str, Any]:
+    announce(f"{name}: {runs} runs of each")
+    factors, shares, histories = case.factors, case.shares, case.histories
+    basis, ids = prepare_basis(factors, regularization=case.regularization), np.arange(len(factors)).astype(str)
+    model = Model("v1", ids, factors, shares, case.regularization, 1.0, {}, "")
+    with_shares = ModelBasis(model, basis, shares, shares)
+    indptr, indices = histories.indptr.astype(np.int64), histories.indices.astype(np.int64)
+    confidence = histories.data
     none = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
     weights = np.tile([1.0, 0.0, 0.0, 0.1, 0.0], (PEOPLE, 1))
     transposed = np.ascontiguousarray(factors.T)
@@ -66,10 +108,9 @@ def _measure(items: int, runs: int, announce: Callable[[str], None]) -> dict[str
     def library() -> Any:
         return topk(factors, vectors, BEST, num_threads=1)
 
-    als = AlternatingLeastSquares(factors=RANK, regularization=REGULARIZATION, num_threads=1)
+    als = AlternatingLeastSquares(factors=RANK, regularization=case.regularization, num_threads=1)
     als.item_factors = factors
     als.YtY  # noqa: B018 - computed once a model, as our basis is
-    histories = csr_matrix((confidence, indices, indptr), shape=(PEOPLE, items))
 
     def from_histories() -> Any:
         return als.recommend(
