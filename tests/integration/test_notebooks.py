@@ -123,11 +123,9 @@ def test_notebook_shows_the_figures_of_the_tables(notebook: Path, lake: Settings
 
 
 @NIGHTLY
-@pytest.mark.parametrize(
-    "notebook", [one for one in NOTEBOOKS if one.stem != "why_this_list"], ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
 def test_notebook_on_empty_tables_is_no_error(notebook: Path, tables: Settings) -> None:
-    """A project's first day; `why_this_list` has nobody to explain then."""
+    """A project's first day."""
     executed = execute(notebook, installation_variables(tables.state_dir))
 
     assert shown(executed)[1] <= PICTURES.get(notebook.stem, 1)
