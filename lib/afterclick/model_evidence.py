@@ -120,10 +120,9 @@ class Known(NamedTuple):
         by_source = self.weights.T
         lengths = np.abs(by_source[FOLD_IN]) * np.linalg.norm(self.vectors, axis=1)
         lengths += np.abs(by_source[POPULARITY]) + np.abs(by_source[TREND])
-        terms = lengths * self.basis.catalogue.lengths[0] + np.abs(last)
-        return (last == -np.inf) | (
-            listed.scores[:, -1] >= last + _ROUNDING * self.basis.catalogue.vectors.shape[1] * terms
-        )
+        catalogue = self.basis.catalogue
+        rounded = _ROUNDING * catalogue.vectors.shape[1] * (lengths * catalogue.lengths[0] + np.abs(last))
+        return (last == -np.inf) | (listed.scores[:, -1] >= last + rounded)
 
     def _rank_whole(self, person: int, listed: "Listed", excluded: tuple[IntVector, IntVector] | None) -> None:
         """Rank one person's items by scores of double precision: where many are about equally good."""

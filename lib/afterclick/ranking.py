@@ -94,7 +94,8 @@ def rank_products(
     unseen = [cells.where(cells.items >= ends[cells.people]) for cells in terms]
     if any(len(cells.people) for cells in unseen):
         best.merge(_score_unseen(people, catalogue, unseen, best.floor))
-    return Ranked(catalogue.items[best.ranked().items], best.ranked().scores)
+    places, scores = best.ranked()
+    return Ranked(catalogue.items[places], scores)
 
 
 def _lengths(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -61,7 +61,10 @@ class ShownLog:
 
     def _send_oldest(self, producer: KafkaProducer) -> None:
         """Send one list, taken out before: `add` gives up the oldest that waits, which may not be the one on its way."""
-        message = self._waiting.popleft()
+        try:
+            message = self._waiting.popleft()
+        except IndexError:
+            return
         try:
             producer.send(self._topic, message)
         except KafkaError:
