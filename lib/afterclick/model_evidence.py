@@ -117,12 +117,14 @@ class Known(NamedTuple):
         if chosen.items.shape[1] == len(self.basis.popularity):
             return np.ones(len(chosen.items), bool)
         last = chosen.scores.min(axis=1).astype(np.float64)
+        has_all = last == -np.inf
+        last[has_all] = 0
         by_source = self.weights.T
         lengths = np.abs(by_source[FOLD_IN]) * np.linalg.norm(self.vectors, axis=1)
         lengths += np.abs(by_source[POPULARITY]) + np.abs(by_source[TREND])
         catalogue = self.basis.catalogue
         rounded = _ROUNDING * catalogue.vectors.shape[1] * (lengths * catalogue.lengths[0] + np.abs(last))
-        return (last == -np.inf) | (listed.scores[:, -1] >= last + rounded)
+        return has_all | (listed.scores[:, -1] >= last + rounded)
 
     def _rank_whole(self, person: int, listed: "Listed", excluded: tuple[IntVector, IntVector] | None) -> None:
         """Rank one person's items by scores of double precision: where many are about equally good."""

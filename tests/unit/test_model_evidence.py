@@ -76,6 +76,17 @@ def test_best_items_have_the_highest_scores_of_double_precision(
     assert all(len(set(items)) == len(items) for items in listed.items.tolist())
 
 
+def test_who_may_be_shown_fewer_items_than_are_chosen_has_them_all() -> None:
+    known = known_people(1, 40, kind="distinct", weights=(1.0, 0.5, 0.3, 0.01, 0.1))
+    excluded = np.zeros(30, np.int64), np.arange(30)
+
+    listed = known.best(12, excluded)
+
+    assert sorted(listed.items[0, :10].tolist()) == [*range(30, 40)]
+    assert (listed.scores[0, 10:] == -np.inf).all()
+    assert np.isfinite(listed.scores[1:]).all()
+
+
 def test_items_that_differ_by_less_than_single_precision_shows_are_told_apart() -> None:
     factors = np.ones((400, RANK), np.float32)
     vectors = np.ones((PEOPLE, RANK))
