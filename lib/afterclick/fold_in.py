@@ -180,8 +180,7 @@ def _solve_halves(seen: FloatMatrix, confidence: FloatVector, extra: FloatVector
 
 def _system(seen: FloatMatrix, extra: FloatVector) -> FloatMatrix:
     """``I + D S`` for a stack of users; `seen` are their rows of W, `extra` is the diagonal of D."""
-    system = seen @ seen.transpose(0, 2, 1)
-    system *= extra[..., None]
+    system = (extra[..., None] * seen) @ seen.transpose(0, 2, 1)
     _add_identity(system)
     return system
 
@@ -199,27 +198,32 @@ def _solve_long(basis: FoldInBasis, items: IntVector, confidence: FloatVector, e
     """
     narrow = _rows(basis.narrow, items)
     seen = narrow.astype(np.float64)
-    right = (confidence[:, None, :] @ seen)[:, 0]
     if extra.min() < 0:
-        return _solve_exactly(basis, seen, right, extra)
+        return _solve_exactly(basis, seen, confidence, extra)
+    right = (confidence.astype(np.float32)[:, None, :] @ narrow)[:, 0]
     narrow *= np.sqrt(extra).astype(np.float32)[..., None]
     systems = narrow.transpose(0, 2, 1) @ narrow + basis.gram.astype(np.float32)
-    pairs = zip(systems, right.astype(np.float32), strict=True)
-    solved = [sposv(system.T, vector, overwrite_a=1, overwrite_b=1)[:2] for system, vector in pairs]
+    pairs = zip(systems, right, strict=True)
+    solved = [sposv(system.T, vector, lower=1, overwrite_a=1, overwrite_b=1)[:2] for system, vector in pairs]
     found = np.array([vector for _, vector in solved], np.float64)
-    carried = (seen @ found[..., None])[..., 0] * extra
-    left = (right - found @ basis.gram - (carried[:, None, :] @ seen)[:, 0]).astype(np.float32)
-    more = np.array([spotrs(root, rest)[0] for (root, _), rest in zip(solved, left, strict=True)], np.float64)
+    left = _weigh(seen, confidence - extra * (seen @ found[..., None])[..., 0]) - found @ basis.gram
+    rests = zip(solved, left.astype(np.float32), strict=True)
+    more = np.array([spotrs(root, rest, lower=1)[0] for (root, _), rest in rests], np.float64)
     found += more
     is_sure = np.linalg.norm(more, axis=1) <= _SURE * np.linalg.norm(found, axis=1)  # false for what is no number
     if not is_sure.all():
-        found[~is_sure] = _solve_exactly(basis, seen[~is_sure], right[~is_sure], extra[~is_sure])
+        found[~is_sure] = _solve_exactly(basis, seen[~is_sure], confidence[~is_sure], extra[~is_sure])
     return found
 
 
-def _solve_exactly(basis: FoldInBasis, seen: FloatMatrix, right: FloatMatrix, extra: FloatVector) -> FloatMatrix:
+def _solve_exactly(basis: FoldInBasis, seen: FloatMatrix, confidence: FloatVector, extra: FloatVector) -> FloatMatrix:
     matrices = seen.transpose(0, 2, 1) @ (extra[..., None] * seen) + basis.gram
-    return np.linalg.solve(matrices, right[..., None])[..., 0]
+    return np.linalg.solve(matrices, _weigh(seen, confidence)[..., None])[..., 0]
+
+
+def _weigh(seen: FloatMatrix, weights: FloatVector) -> FloatMatrix:
+    """Return each user's weighted sum of rows."""
+    return (weights[:, None, :] @ seen)[:, 0]
 
 
 def _solve_definite(matrices: FloatMatrix, right: FloatMatrix) -> FloatMatrix:
@@ -228,7 +232,7 @@ def _solve_definite(matrices: FloatMatrix, right: FloatMatrix) -> FloatMatrix:
     numpy has it for no stack, so this is a loop; scipy's stack of them is slower than it.
     """
     pairs = zip(matrices, right, strict=True)
-    return np.array([dposv(matrix.T, vector, overwrite_a=1, overwrite_b=1)[1] for matrix, vector in pairs])
+    return np.array([dposv(matrix.T, vector, lower=1, overwrite_a=1, overwrite_b=1)[1] for matrix, vector in pairs])
 
 
 def _rows(matrix: FloatMatrix, items: IntVector) -> FloatMatrix:

@@ -1,6 +1,7 @@
 """Scores to lists. numpy only."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,8 +10,8 @@ import numpy.typing as npt
 from afterclick.sequences import Cells, IntVector
 
 FloatMatrix = npt.NDArray[np.floating[Any]]
-_BLOCK = 8_192
-"""Items ranked at once: the scores of 64 people are 2 MB."""
+_FIRST, _BLOCK = 1_024, 8_192
+"""Items ranked at once: first of all, and at most, each time twice as many; the scores of 64 people are 2 MB then."""
 _NARROW = 0.5
 """Width of a group as a share of the one with the fewest comparisons: a pass over rows costs less than picking items out."""
 _ABOVE = 1 + 2.0**-20
@@ -80,17 +81,18 @@ def rank_products(
     """
     terms = [*added, *([Cells(*excluded, np.full(len(excluded[0]), -np.inf))] if excluded else [])]
     terms = [cells._replace(items=catalogue.places[cells.items]) for cells in terms]
-    parts = [_by_block(cells.items, len(catalogue.items)) for cells in terms]
+    edges = _edges(len(catalogue.items))
+    parts = [_by_block(cells.items, edges) for cells in terms]
     best, ends, reach = _Best(len(people), n), np.zeros(len(people), np.int64), _lengths(people)
-    for number, begin in enumerate(range(0, len(catalogue.items), _BLOCK)):
+    for number, (begin, end) in enumerate(pairwise(edges)):
         searching = np.flatnonzero(reach * catalogue.lengths[begin] > best.floor)
         if not len(searching):
             break
-        scores = people[searching] @ catalogue.vectors[begin : begin + _BLOCK].T
+        scores = people[searching] @ catalogue.vectors[begin:end].T
         for cells, part in zip(terms, parts, strict=True):
             _add(scores, searching, cells.where(part[number]), begin)
         best.take(scores, searching, begin)
-        ends[searching] = begin + scores.shape[1]
+        ends[searching] = end
     unseen = [cells.where(cells.items >= ends[cells.people]) for cells in terms]
     if any(len(cells.people) for cells in unseen):
         best.merge(_score_unseen(people, catalogue, unseen, best.floor))
@@ -102,12 +104,20 @@ def _lengths(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     return np.sqrt(np.einsum("ir,ir->i", vectors, vectors, dtype=np.float64)) * _ABOVE
 
 
-def _by_block(places: IntVector, count: int) -> list[IntVector]:
+def _edges(count: int) -> list[int]:
+    """Return where each block of so many items begins, and where the last one ends."""
+    edges, width = [0], _FIRST
+    while edges[-1] + width < count:
+        edges.append(edges[-1] + width)
+        width = min(2 * width, _BLOCK)
+    return [*edges, count]
+
+
+def _by_block(places: IntVector, edges: Sequence[int]) -> list[IntVector]:
     """Return which of some items lie in each block."""
-    blocks = -(-count // _BLOCK)
-    block_of = (places // _BLOCK).astype(np.min_scalar_type(blocks))
+    block_of = np.searchsorted(edges[1:-1], places, side="right").astype(np.min_scalar_type(len(edges)))
     order = np.argsort(block_of, kind="stable")
-    return np.split(order, np.searchsorted(block_of[order], np.arange(1, blocks)))
+    return np.split(order, np.searchsorted(block_of[order], np.arange(1, len(edges) - 1)))
 
 
 def _add(scores: FloatMatrix, people: IntVector, cells: Cells, begin: int) -> None:

@@ -66,7 +66,7 @@ def test_best_items_have_the_highest_scores_of_double_precision(
     draw = np.random.default_rng(seed)
     excluded = draw.integers(0, PEOPLE, n_items // 3), draw.integers(0, n_items, n_items // 3)
 
-    with mock.patch.object(ranking, "_BLOCK", block):
+    with mock.patch.multiple(ranking, _FIRST=block, _BLOCK=block):
         listed = known.best(n, excluded)
 
     scores = plain_scores(known)

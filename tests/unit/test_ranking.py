@@ -15,13 +15,14 @@ from afterclick.sequences import Cells
 @given(
     n_items=st.integers(1, 400),
     n=st.integers(1, 30),
+    first=st.integers(1, 400),
     block=st.integers(1, 400),
     terms=st.integers(0, 2),
     tail=st.sampled_from([0, 1, 4]),
     seed=st.integers(0, 2**16),
 )
 def test_rank_products_equals_a_full_sort_wherever_a_block_and_the_search_end(
-    *, n_items: int, n: int, block: int, terms: int, tail: int, seed: int
+    *, n_items: int, n: int, first: int, block: int, terms: int, tail: int, seed: int
 ) -> None:
     draw = np.random.default_rng(seed)
     people = np.array([[1, 0], [2, 0], [0, 1], [0, 0], [-1, 0.5]], np.float32)
@@ -30,7 +31,7 @@ def test_rank_products_equals_a_full_sort_wherever_a_block_and_the_search_end(
     added = [some_cells(draw, len(people), n_items, value) for value in (0.5, 2.25)[:terms]]
     excluded = draw.integers(0, len(people), n_items // 2), draw.integers(0, n_items, n_items // 2)
 
-    with mock.patch.object(ranking, "_BLOCK", block):
+    with mock.patch.multiple(ranking, _FIRST=first, _BLOCK=block):
         ranked = rank_products(people, longest_first(vectors), n, added=added, excluded=excluded)
 
     scores = (people @ vectors.T).astype(float)
@@ -51,7 +52,7 @@ def test_rank_products_looks_at_no_block_whose_longest_item_is_too_short() -> No
     catalogue.vectors[10:] = np.nan
     followed = Cells(np.array([0, 0]), np.array([7, 41]), np.array([0.5, 9.0]))
 
-    with mock.patch.object(ranking, "_BLOCK", 5):
+    with mock.patch.multiple(ranking, _FIRST=5, _BLOCK=5):
         alone = rank_products(np.ones((1, 1), np.float32), catalogue, 5)
         with_others = rank_products(np.ones((1, 1), np.float32), catalogue, 5, added=[followed])
 
@@ -67,7 +68,7 @@ def test_an_item_far_down_is_listed_where_what_is_added_makes_it_one_of_the_best
     again = Cells(np.array([0, 1]), np.array([4, 3]), np.array([1.0, 0.5]))
     excluded = np.array([1]), np.array([0])
 
-    with mock.patch.object(ranking, "_BLOCK", 2):
+    with mock.patch.multiple(ranking, _FIRST=2, _BLOCK=2):
         ranked = rank_products(
             np.ones((2, 1), np.float32), longest_first(vectors), 2, added=[followed, again], excluded=excluded
         )
