@@ -24,11 +24,13 @@ from afterclick.fold_in import fold_in_users, prepare_basis
 from afterclick.model_evidence import Known, ModelBasis
 from afterclick.models import Model
 from afterclick.sequences import Cells
+from afterclick.setting_sections import ModelSettings
 
 PEOPLE, SEEN, RANK, BEST = 64, 30, 64, 20
 """People of a micro-batch, items of each history, numbers of a vector, items of a list."""
 _SWEEPS = 5
-"""Of training, for the catalogue with a long tail."""
+"""Of training, for the catalogue with a long tail, by conjugate gradients."""
+_REGULARIZATION = float(ModelSettings.model_fields["regularization"].default)
 
 
 class _Case(NamedTuple):
@@ -71,14 +73,15 @@ def _even(items: int) -> _Case:
 
 
 def _long_tail(items: int) -> _Case:
-    """Return factors trained as `model` in the settings has it by default, and the first people with `SEEN` products."""
+    """Return factors trained with the default lambda and alpha of the settings, and the first people with `SEEN` products."""
     bought = simulated_purchases(items, max(items // 2, 2_000))
-    als = AlternatingLeastSquares(factors=RANK, regularization=10.0, iterations=_SWEEPS, random_state=1)
+    als = AlternatingLeastSquares(factors=RANK, regularization=_REGULARIZATION, iterations=_SWEEPS, random_state=1)
     als.fit(bought, show_progress=False)
     shares = share_of_best(np.asarray(bought.sum(axis=0), np.float64).ravel())
     people = np.flatnonzero(np.diff(bought.indptr) >= SEEN)[:PEOPLE]
     cells = (bought.indptr[people][:, None] + np.arange(SEEN)).ravel()
-    return _Case(als.item_factors, shares, 10.0, _rows(bought.data[cells].astype(float), bought.indices[cells], items))
+    rows = _rows(bought.data[cells].astype(float), bought.indices[cells], items)
+    return _Case(als.item_factors, shares, _REGULARIZATION, rows)
 
 
 def _rows(confidence: npt.NDArray[np.float64], indices: npt.NDArray[np.int64], items: int) -> csr_matrix:
