@@ -116,7 +116,7 @@ def items_value() -> Column:
 
 
 def _update_state(chunks: Iterator[pd.DataFrame], state: GroupState, operator: Operator) -> Iterator[pd.DataFrame]:
-    """Take all chunks of a shard at once, advance, and come back when the earliest session is due."""
+    """Take all chunks of a shard at once, advance, and come back when the earliest session or trigger is due."""
     frames = [chunk[ARRIVING.names] for chunk in chunks if len(chunk)]
     tables = [pa.Table.from_pandas(frame, schema=ARRIVING, preserve_index=False) for frame in frames]
     bounded = bound_hot_subjects(pa.concat_tables(tables) if tables else ARRIVING.empty_table(), operator.load)
@@ -131,9 +131,11 @@ def _update_state(chunks: Iterator[pd.DataFrame], state: GroupState, operator: O
         floor_us=watermark_us - operator.trigger_delay_us,
     )  # fmt: skip
     state.update((*_blobs(change.shard), *_blobs(told.shard), running.text))
-    if len(change.shard.open):
-        earliest = pc.min(change.shard.open["ended"]).as_py() + operator.cutting.gap_us
-        state.setTimeoutTimestamp(max(earliest, watermark_us) // 1000 + 1)
+    due = [pc.min(change.shard.open["ended"]).as_py() + operator.cutting.gap_us] if len(change.shard.open) else []
+    if told.next_us is not None:
+        due.append(told.next_us + operator.trigger_delay_us)
+    if due:
+        state.setTimeoutTimestamp(max(min(due), watermark_us) // 1000 + 1)
     changes = [*_session_changes(change, watermark_us)]
     changes.append(_as_change(bounded.hot, HOT_PERSON, rate="sample_rate"))
     changes.append(_as_change(told.fired, TRIGGER, due_us="due_at", anchor_us="anchor_at"))

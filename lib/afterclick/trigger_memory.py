@@ -1,4 +1,4 @@
-"""How long triggers remember what, by the rules there are. numpy only."""
+"""How long triggers remember what, and when something can be due, by the rules there are. numpy only."""
 
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
@@ -9,6 +9,8 @@ from afterclick.activity_rules import CART, COUNTED, OTHER, PAGE, PURCHASE, REMO
 from afterclick.sorted_groups import IntVector, part_bounds
 from afterclick.trigger_conditions import enough
 from afterclick.trigger_rules import BoolVector, CartAbandonment, Condition, Events, RepeatedVisits, Rule
+
+_NEVER = 2**62
 
 
 class Need(NamedTuple):
@@ -89,6 +91,17 @@ def still_needed(events: Events, rules: Sequence[Rule], *, decided: int) -> Bool
             is_used &= ~_is_before(events.subject, is_passed & np.isin(events.kind, (PURCHASE, WITHDRAWAL)))
         found |= is_used
     return np.asarray(found)
+
+
+def waits(rules: Iterable[Rule]) -> set[int]:
+    """Return how long after an event something of its person can be due."""
+    return {0, *[rule.after for rule in rules if isinstance(rule, CartAbandonment)]}
+
+
+def first_due(at: IntVector, decided: IntVector, rules: Iterable[Rule]) -> int | None:
+    """Return the earliest time after those decided at which something can be due if nothing more happens; None: there is none."""
+    due = [at[at + wait > decided].min(initial=_NEVER) + wait for wait in waits(rules)]
+    return int(min(due)) if min(due) < _NEVER else None
 
 
 def _is_newest(subject: IntVector, chosen: BoolVector, count: int) -> BoolVector:

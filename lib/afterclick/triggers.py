@@ -15,10 +15,9 @@ import pyarrow.compute as pc
 from afterclick.activity_rules import KINDS, OTHER, SEEN, WITHDRAWAL
 from afterclick.arrow_state import WORD, IntVector, concatenate, decode, encode
 from afterclick.trigger_file import kind_of
-from afterclick.trigger_memory import is_within_horizon, still_needed
+from afterclick.trigger_memory import first_due, is_within_horizon, still_needed, waits
 from afterclick.trigger_rules import (
     BoolVector,
-    CartAbandonment,
     Due,
     Events,
     ReturnAfterAbsence,
@@ -76,10 +75,11 @@ class TriggerShard:
 
 
 class TriggerChange(NamedTuple):
-    """Outcome of one batch: new state and what fired (`FIRED`)."""
+    """Outcome of one batch: new state, what fired (`FIRED`), and by event time when something undecided can be due."""
 
     shard: TriggerShard
     fired: pa.Table
+    next_us: int | None
 
 
 def advance_triggers(
@@ -123,7 +123,8 @@ def advance_triggers(
     is_recent = still_needed(events, rules, decided=reached)
     remembered = concatenate(_RECENT, [asleep, _forget(rows.take(pa.array(kept)), events, is_recent, rules)])
     state = TriggerShard(remembered, concatenate(_LAST, last), clocks)
-    return TriggerChange(state, concatenate(FIRED, fired))
+    next_us = first_due(remembered["at"].to_numpy(), limits[1][remembered["partition"].to_numpy()], rules)
+    return TriggerChange(state, concatenate(FIRED, fired), next_us)
 
 
 def trigger_id(rule: str, subject_id: str, due_us: int) -> str:
@@ -163,8 +164,7 @@ def _is_awake(
 ) -> BoolVector:
     """Return which remembered rows are of people who did something now (`here`), or of whom anything can be due now."""
     at, (lower, upper) = recent["at"].to_numpy(), (limit[recent["partition"].to_numpy()] for limit in limits)
-    waits = {0, *[rule.after for rule in rules if isinstance(rule, CartAbandonment)]}
-    asked = [people[(at + wait > lower) & (at + wait <= upper)] for wait in waits]
+    asked = [people[(at + wait > lower) & (at + wait <= upper)] for wait in waits(rules)]
     return np.isin(people, np.concatenate([here, *asked]))
 
 

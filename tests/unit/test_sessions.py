@@ -13,6 +13,7 @@ from afterclick.schemas import EVENT
 from afterclick.session_shards import ARRIVING, Cutting, advance_shard, session_id
 from afterclick.session_state import Shard
 from afterclick.sessions import Operator, sessionize
+from afterclick.shard_keys import shard_key
 
 CUTTING = Cutting(gap_us=30)
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
@@ -127,6 +128,33 @@ def arriving(*rows: tuple[str, int, int]) -> pa.Table:
         for who, key, at in rows
     ]  # fmt: skip
     return pa.Table.from_pylist(events, schema=ARRIVING)
+
+
+@pytest.mark.parametrize(("after", "minutes"), [("10m", 10), ("2h", 120)], ids=["before", "after"])
+def test_a_cart_of_a_shard_where_nothing_more_happens_fires_whenever_its_session_ends(
+    spark: SparkSession, tmp_path: Path, after: str, minutes: int
+) -> None:
+    """The session ends after 30 minutes; ten minutes are the watermark's delay."""
+    rules = tmp_path / "triggers.yaml"
+    rules.write_text(RULES.replace("30m", after))
+    elsewhere = somebody_of_another_shard(spark, "ada")
+    times = [minutes / 2, minutes + 9, minutes + 11]
+
+    said = run_stream(
+        spark,
+        tmp_path,
+        [[event("c", 0, kind="cart")], *[[event(f"e{at}", at, subject=elsewhere)] for at in times]],
+        rules=rules,
+    )
+
+    fired = [(row.subject_id, row.due_at) for row in said if row.change == "trigger"]
+    assert fired == [("ada", (START + timedelta(minutes=minutes)).replace(tzinfo=None))]
+
+
+def somebody_of_another_shard(spark: SparkSession, subject: str) -> str:
+    names = spark.createDataFrame([(name,) for name in (subject, *"abcdefgh")], "subject_id string")
+    rows = names.withColumn("shard", shard_key(spark, "subject_id", 2)).collect()
+    return next(str(row.subject_id) for row in rows if row.shard != rows[0].shard)
 
 
 def test_advance_shard_forgets_event_ids_one_gap_behind_the_watermark() -> None:

@@ -15,7 +15,7 @@ from afterclick.activity_rules import CART, SEEN, VIEW
 from afterclick.session_shards import ARRIVING
 from afterclick.trigger_conditions import enough, read_condition
 from afterclick.trigger_rules import CartAbandonment, Condition, RepeatedVisits, ReturnAfterAbsence, Rule
-from afterclick.triggers import BEGINNING, TriggerShard, advance_triggers
+from afterclick.triggers import BEGINNING, FIRED, TriggerChange, TriggerShard, advance_triggers
 
 MINUTE = 60_000_000
 CARTS = CartAbandonment("left", cooldown=40, after=20, forget=60)
@@ -272,6 +272,28 @@ def test_every_rule_fires_the_same_for_any_split_and_order_within_the_delay(
     batches = in_batches(ordered, draw, cuts)
 
     assert sorted(fire(all_rules, *batches, floor=10_000)) == sorted(fire(all_rules, events, floor=10_000))
+
+
+@given(histories, st.randoms(use_true_random=False), st.integers(0, 6), st.sampled_from([0, 60]))
+def test_who_looks_again_whenever_something_can_be_due_misses_nothing(
+    events: list[Event], draw: Any, cuts: int, disorder: int
+) -> None:
+    """A shard where nothing more happens is looked at then, and not before."""
+    batches = in_batches(sorted(events, key=lambda event: event.at + draw.uniform(0, disorder)), draw, cuts)
+    change = TriggerChange(TriggerShard.empty(), FIRED.empty_table(), None)
+    fired = 0
+    for batch in batches:
+        change = advance_triggers(change.shard, as_arriving(batch), all_rules, delay_us=DELAY)
+        fired += len(change.fired)
+    while change.next_us is not None:
+        reached = [change.next_us - 1, change.next_us]
+        early, change = (
+            advance_triggers(change.shard, as_arriving([]), all_rules, delay_us=DELAY, floor_us=at) for at in reached
+        )
+        assert len(early.fired) == 0
+        fired += len(change.fired)
+
+    assert fired == len(fire(all_rules, *batches, floor=10_000))
 
 
 HOUR = 60 * MINUTE
