@@ -36,6 +36,7 @@ class Admission:
     decisions: dict[str, dict[str, Decision]] = field(default_factory=dict)
     suppressed: dict[str, int] = field(default_factory=dict)
     new: dict[sa.Table, list[dict[str, Any]]] = field(default_factory=lambda: defaultdict(list))
+    created: set[str] = field(default_factory=set)  # owners of whom nobody knew before
 
     def admit(self, claims: Sequence[Claim]) -> list[Person | None]:
         """See `SubjectStore.admit`."""
@@ -116,8 +117,10 @@ class Admission:
         self.new[CONSENTS].append(
             {"owner": owner, "purpose": purpose, "recorded_ms": self.now_ms, **now._asdict()},
         )
-        if before is not None and before.granted != now.granted:
+        is_reversed = before is not None and before.granted != now.granted
+        if is_reversed or (before is None and now.granted and owner not in self.created):  # somebody may remember them
             self.new[CHANGES].append({"owner": owner})
+        if is_reversed:
             self._follow(owner, purpose, granted=now.granted)
 
     def _follow(self, owner: str, purpose: str, *, granted: bool) -> None:
@@ -138,7 +141,7 @@ class Admission:
             self.new[WITHDRAWALS].append({**row, "is_followed": False, "is_removed": False})
 
     def _join(self, owner: str, other: RawId) -> None:
-        """Make an anonymous id this person's, unless it is already a known user's."""
+        """Make an anonymous id this person's, unless it is already a known user's; what one of both said holds for both."""
         row = self._row(other)
         if row is None:
             self._link(other, owner, self._erased_ms(other))
@@ -153,8 +156,12 @@ class Admission:
             self.connection.execute(sa.update(table).where(table.c.owner == former).values(owner=owner))
         for known in self.rows.values():
             known["owner"] = owner if known["owner"] == former else known["owner"]
+        said = self.decisions[owner], self.decisions[former]
         self._read_owners({owner})
         self.new[CHANGES] += [{"owner": owner}, {"owner": former}]
+        for purpose, now in self.decisions[owner].items():
+            if any(purpose in one and one[purpose].granted != now.granted for one in said):
+                self._follow(owner, purpose, granted=now.granted)
 
     def _flush(self) -> None:
         for table in (SUBJECTS, IDENTIFIERS, CONSENTS):
@@ -163,6 +170,7 @@ class Admission:
 
     def _new_owner(self) -> str:
         owner, secret = uuid.uuid4().hex, secrets.token_bytes(32)
+        self.created.add(owner)
         self.subjects[owner], self.decisions[owner] = subject_id_of(secret, owner), {}
         self.new[SUBJECTS].append(
             {"subject_key": owner, "owner": owner, "secret": secret, "created_ms": self.now_ms},
