@@ -4,6 +4,9 @@
 # `./spark-submit.sh pack` only writes dist/: the library and Spark's properties, for Airflow.
 # Environment: AFTERCLICK_ENVIRONMENT (local), AFTERCLICK_MASTER (from conf/<environment>.yaml), SPARK_SUBMIT.
 set -euo pipefail
+for name in AFTERCLICK_CONF_DIR AFTERCLICK_STATE_DIR; do  # relative ones are so to where the caller stands
+  case ${!name:-/} in /*) ;; *) export "$name=$PWD/${!name}" ;; esac
+done
 cd "$(dirname "$0")"
 jobs=$(cd jobs && printf '%s\n' [a-z]*.py | sed 's/\.py$//')
 python=${PYTHON:-.venv/bin/python}

@@ -1,5 +1,6 @@
 """The command line of every job, and how the launcher refuses."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,9 +14,12 @@ from golden_files import assert_golden
 JOBS = sorted(path.stem for path in Path("jobs").glob("[a-z]*.py"))
 
 
-def launch(*arguments: str, environment: str = "local", **more: str) -> subprocess.CompletedProcess[str]:
+def launch(
+    *arguments: str, environment: str = "local", folder: Path = Path(), **more: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(  # noqa: S603
-        ["./spark-submit.sh", *arguments],
+        [str(Path("spark-submit.sh").resolve()), *arguments],
+        cwd=folder,
         capture_output=True,
         text=True,
         check=False,
@@ -41,13 +45,21 @@ def test_dry_run_is_as_agreed(environment: str) -> None:
     assert_golden(f"spark_submit_{environment}.txt", shown)
 
 
+def test_a_project_of_relative_name_is_the_one_where_the_caller_stands(tmp_path: Path) -> None:
+    shutil.copytree("conf", tmp_path / "conf")
+
+    told = launch("ingest_events", "--dry-run", folder=tmp_path, AFTERCLICK_CONF_DIR="conf")
+
+    assert f"spark.scheduler.allocation.file={tmp_path}/conf/fairscheduler.xml" in told.stdout, told.stderr
+
+
 def test_jars_of_the_operator_take_the_place_of_packages() -> None:
     """A cluster without a way to Maven has them on its own disks."""
-    jars = {"AFTERCLICK_SPARK__SPARK_JARS": "/opt/jars/delta.jar,/opt/jars/kafka.jar"}
+    jars = "/opt/jars/delta.jar,/opt/jars/kafka.jar"
 
-    shown = launch("ingest_events", "--dry-run", environment="cluster", **jars).stdout
+    shown = launch("ingest_events", "--dry-run", environment="cluster", AFTERCLICK_SPARK__SPARK_JARS=jars).stdout
 
-    assert "--conf spark.jars=/opt/jars/delta.jar,/opt/jars/kafka.jar" in shown
+    assert f"--conf spark.jars={jars}" in shown
     assert "--packages" not in shown
 
 

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
@@ -204,6 +205,16 @@ def test_erasure_cuts_the_link_and_keeps_hmacs_only(store: SubjectStore) -> None
     assert erasures.receipts(begun.erasure_id)["subject_store"].clean_ms
     erasures.end_search(begun.erasure_id)
     assert list(erasures.read(begun.erasure_id)[0].subject_ids) == []
+
+
+def test_two_erasures_of_a_person_at_once_are_one(store: SubjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.admit([Claim(ADA, YES, 1)])
+    find, both, calls = store.find, threading.Barrier(2), count()
+    monkeypatch.setattr(store, "find", lambda who: (find(who), next(calls) < 2 and both.wait(10))[0])
+    with ThreadPoolExecutor(2) as threads:
+        begun = list(threads.map(ErasureStore(store).begin, [ADA, ADA]))
+
+    assert sorted(one is None for one in begun) == [False, True]
 
 
 def test_what_happened_before_an_erasure_stays_out_and_the_person_may_come_back(store: SubjectStore) -> None:

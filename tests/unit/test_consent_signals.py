@@ -92,6 +92,14 @@ def test_stated_consent_reads_rudderstack_consent_management() -> None:
     assert granted(management=management) == ["analytics"]
 
 
+def test_stated_consent_denies_what_one_field_of_the_site_denies_and_another_grants() -> None:
+    management = {"allowedConsentIds": BOTH}
+
+    assert granted({"categoryPreferences": {"analytics": True, "personalisation": False}}, management=management) == [
+        "analytics"
+    ]
+
+
 def test_stated_consent_takes_the_batch_only_when_the_message_is_silent() -> None:
     shared = Context(consent={"categoryPreferences": {"analytics": True}})
     denied = Context(consent={"categoryPreferences": {"analytics": False}})

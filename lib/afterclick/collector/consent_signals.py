@@ -63,13 +63,14 @@ def _standards_verdict(consent: Json, purpose: Purpose, now: datetime) -> Verdic
 
 
 def _choices(consent: Json, management: Json) -> Json:
-    """Return the site's categories with True or False; anything else that is said of one is no grant."""
+    """Return the site's categories with True or False; anything else that is said of one is no grant, nor is a contradiction."""
     preferences = consent.get("categoryPreferences")
     choices = dict(preferences) if isinstance(preferences, dict) else {}
     for name, choice in (("allowedConsentIds", True), ("deniedConsentIds", False)):
         named = management.get(name)
-        if isinstance(named, list):
-            choices.update({category: choice for category in named if isinstance(category, str)})
+        for category in named if isinstance(named, list) else ():
+            if isinstance(category, str):
+                choices[category] = choice and choices.get(category, True) is True
     return choices
 
 

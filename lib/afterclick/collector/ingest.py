@@ -22,7 +22,7 @@ from afterclick.collector.messages import Arrival, Event, Refused, refusal
 from afterclick.collector.rate_limits import RateLimits
 from afterclick.collector.request_bodies import BodyError, read_body
 from afterclick.collector.segment_messages import Draft, read_message
-from afterclick.collector.wire_formats import Opened, Opener
+from afterclick.collector.wire_formats import Opened, Opener, whole_characters
 from afterclick.crash_points import CrashPoint, crash_at
 from afterclick.errors import StoreUnavailableError
 from afterclick.http_keys import sent_key
@@ -198,7 +198,10 @@ class Ingest:
 
 def _open(opener: Opener, request: Request, body: bytes, arrival: Arrival) -> Opened:
     try:
-        return opener(request, body, arrival)
+        try:
+            return opener(request, body, arrival)
+        except msgspec.DecodeError:
+            return opener(request, whole_characters(body), arrival)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Refused("not_json", f"the body is not a JSON message or batch: {error}") from error
     except RecursionError as error:

@@ -3,6 +3,7 @@
 Members of a batch are decoded one by one later, so that a bad one does not spoil the rest.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -51,6 +52,20 @@ class _SnowplowPayload(msgspec.Struct):
 
 class _SnowplowEvent(msgspec.Struct):
     aid: str | None = None
+
+
+def whole_characters(body: bytes) -> bytes:
+    """Return JSON with ``?`` for halves of characters; all other bodies as they are.
+
+    JavaScript's ``"an emoji".substring`` and ``JSON.stringify`` make ``"\\ud83d"`` of one cut in two: RFC 8259, section 8.2,
+    allows it, and one such word must not cost all of a batch.
+    """
+    if b"\\ud" not in body.lower():
+        return body
+    try:
+        return json.dumps(json.loads(body), ensure_ascii=False).encode(errors="replace")
+    except ValueError:  # something else is wrong with it
+        return body
 
 
 def open_segment_batch(_: Request, body: bytes, arrival: Arrival) -> Opened:

@@ -65,13 +65,14 @@ class ErasureStore:
             return None
         now_ms, erasure_id = self._store.now_ms(), uuid.uuid4().hex
         with self._store.writing() as connection:
-            mine = SUBJECTS.c.owner == person.owner
+            owned, mine = IDENTIFIERS.c.owner == person.owner, SUBJECTS.c.owner == person.owner
+            lookups = [row.lookup for row in connection.execute(sa.select(IDENTIFIERS).where(owned).with_for_update())]
+            if not lookups:  # erased or joined with somebody else since
+                return self.begin(identifier)
             subject_ids = [
                 subject_id_of(row.secret, row.subject_key)
                 for row in connection.execute(sa.select(SUBJECTS).where(mine))
             ]
-            owned = IDENTIFIERS.c.owner == person.owner
-            lookups = [row.lookup for row in connection.execute(sa.select(IDENTIFIERS).where(owned))]
             hashes = [self._store.keys.suppressions(hashed)[0] for hashed in (*lookups, *subject_ids)]
             connection.execute(sa.delete(SUPPRESSIONS).where(SUPPRESSIONS.c.hash.in_(hashes)))
             connection.execute(sa.insert(SUPPRESSIONS), [{"hash": h, "suppressed_ms": now_ms} for h in hashes])
