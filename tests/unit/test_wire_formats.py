@@ -137,11 +137,24 @@ def test_cloud_event_structured_and_binary_are_the_same_event() -> None:
     assert structured["event_at"] == "2026-11-24T12:00:00.000Z"
 
 
+def test_cloud_event_of_packed_data_is_the_same_event() -> None:
+    packed = base64.b64encode(json.dumps(CLOUD_EVENT["data"]).encode()).decode()
+    sent = {name: value for name, value in CLOUD_EVENT.items() if name != "data"} | {"data_base64": packed}
+
+    plain, unpacked = (
+        event_of(open_cloud_events(request(), json.dumps(one).encode(), Arrival(AT))) for one in (CLOUD_EVENT, sent)
+    )
+
+    assert unpacked == plain
+
+
 def test_cloud_events_in_a_batch_are_messages_of_their_own() -> None:
     assert len(open_cloud_events(request(), json.dumps([CLOUD_EVENT, 7]).encode(), Arrival(AT)).messages) == 2
 
 
-@pytest.mark.parametrize("change", [{"id": ...}, {"specversion": "0.3"}, {"data": "text"}, {"data": [1]}])
+@pytest.mark.parametrize(
+    "change", [{"id": ...}, {"specversion": "0.3"}, {"data": "text"}, {"data": [1]}, {"data_base64": "eA=="}]
+)
 def test_cloud_event_refuses(change: dict[str, Any]) -> None:
     sent = {k: v for k, v in {**CLOUD_EVENT, **change}.items() if v is not ...}
     opened = open_cloud_events(request(), json.dumps(sent).encode(), Arrival(AT))

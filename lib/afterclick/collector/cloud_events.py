@@ -31,6 +31,7 @@ class _CloudEvent(msgspec.Struct):
     subject: str | None = None
     time: str | None = None
     data: Any = None
+    data_base64: bytes | None = None
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -50,7 +51,8 @@ def decode_cloud_event(raw: bytes) -> Message:
     """
     try:
         event = msgspec.json.decode(raw, type=_CloudEvent)
-        data = msgspec.convert(event.data or {}, type=_Data)
+        told = msgspec.json.decode(event.data_base64) if event.data_base64 else event.data
+        data = msgspec.convert(told or {}, type=_Data)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise Refused("wrong_types", f"the message does not fit CloudEvents 1.0: {error}") from error
     if not event.specversion.startswith("1."):
@@ -65,7 +67,7 @@ def decode_cloud_event(raw: bytes) -> Message:
         user_id=data.user_id if has_person else event.subject,
         anonymous_id=data.anonymous_id,
         message_id=identity if len(identity) <= _LONGEST_ID else own_id(identity.encode("utf-8", "surrogatepass")),
-        properties=data.properties if data.properties is not None else event.data,
+        properties=data.properties if data.properties is not None else told,
         context=context,
         original_timestamp=event.time,
     )
