@@ -117,7 +117,7 @@ class _Run:
         times = [
             int(file.stat().st_mtime * 1000)
             for file in root.rglob("*")
-            if file.suffix in {".zip", ".changelog", ".delta"}
+            if file.suffix in {".zip", ".changelog", ".delta", ".sst"}
         ]
         is_clean = removed_ms is not None and all(at > removed_ms for at in times)
         told = "sessions and what triggers remember go with the watermark, files as newer batches replace them"
