@@ -84,7 +84,7 @@ def item_keys(item_ids: Sequence[str]) -> npt.NDArray[np.uint64]:
 
 
 def save_model(model: Model, folder: Path, crash_point: CrashPoint | None = None) -> None:
-    """Write the arrays and, last of all, the manifest that names their sums."""
+    """Write the arrays and, last of all and at once, the manifest that names their sums."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {name: getattr(model, name) for name in _ARRAYS}
     if model.sources:
@@ -105,7 +105,9 @@ def save_model(model: Model, folder: Path, crash_point: CrashPoint | None = None
         "sources": model.sources.to_dict() if model.sources else None,
         "files": files,
     }
-    (folder / "manifest.json").write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    written = folder / "manifest.json.new"
+    written.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    written.replace(folder / "manifest.json")
 
 
 def load_model(folder: Path) -> Model:
@@ -139,10 +141,17 @@ def load_model(folder: Path) -> Model:
 
 
 def newest_model(root: Path) -> Path | None:
-    """Folder of the model trained last among the subfolders of `root`; None when there is none."""
+    """Folder of the model trained last among the subfolders of `root` with a readable manifest; None when there is none."""
     manifests = [path for path in root.glob("*/manifest.json") if path.is_file()] if root.is_dir() else []
-    dated = {path.parent: str(json.loads(path.read_text(encoding="utf-8")).get("trained_at", "")) for path in manifests}
+    dated = {path.parent: at for path in manifests if (at := _trained_at(path)) is not None}
     return max(dated, key=lambda folder: dated[folder]) if dated else None
+
+
+def _trained_at(manifest: Path) -> str | None:
+    try:
+        return str(dict(json.loads(manifest.read_text(encoding="utf-8"))).get("trained_at", ""))
+    except (OSError, ValueError, TypeError):
+        return None
 
 
 def _read_manifest(folder: Path) -> dict[str, Any]:

@@ -154,3 +154,44 @@ def test_api_gives_the_popular_list_when_redis_was_wiped(own: Settings) -> None:
         redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
 
         assert ask(client)[:2] == ({200}, {"popular"})
+
+
+def seen_of(client: TestClient, person: str = "ada") -> tuple[bool, list[str]]:
+    """Return whether what ada had is in somebody's list without it, and what that list could not keep to."""
+    answer = client.get(f"/v1/recommendations/{person}?n=30&exclude_seen=true").json()
+    return "item-3" in {item["item_id"] for item in answer["items"]}, answer["relaxed"]
+
+
+def test_what_a_person_had_is_still_left_out_when_redis_was_wiped(own: Settings) -> None:
+    with TestClient(create_app(own)) as client:
+        assert seen_of(client) == (False, [])
+        redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
+
+        assert [seen_of(client) for _ in range(3)] == [(False, [])] * 3
+        assert seen_of(client, "stranger") == (True, [])
+
+
+def test_an_answer_says_that_nobody_knows_what_a_person_had_when_redis_was_wiped_before_it_was_read(
+    own: Settings,
+) -> None:
+    with TestClient(create_app(own)) as client:
+        redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
+
+        assert [seen_of(client) for _ in range(2)] == [(True, ["exclude_seen"])] * 2
+
+
+def test_before_the_first_version_is_served_nobody_is_known_to_have_had_anything(own: Settings) -> None:
+    redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
+
+    with TestClient(create_app(own)) as client:
+        assert seen_of(client) == (True, [])
+
+
+def test_lists_are_personal_again_when_a_wiped_redis_was_filled(own: Settings) -> None:
+    with TestClient(create_app(own)) as client:
+        redis.Redis.from_url(own.redis.url.get_secret_value()).flushall()
+        assert ask(client, own.serving.breaker_failures + 1)[:2] == ({200}, {"popular"})
+        redis_store.connect(own.redis).switch_version("v1")
+        update(own, "item-3")
+
+        assert ask(client)[:2] == ({200}, {"fold_in"})

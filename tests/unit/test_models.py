@@ -114,5 +114,31 @@ def test_newest_model_goes_by_training_time(tmp_path: Path) -> None:
     assert newest_model(tmp_path) == tmp_path / "a"
 
 
+@pytest.mark.parametrize("written", [b"", b'{"layout": 2, "trai', b"[1]", b"3", b"\xff"])
+def test_newest_model_passes_over_a_manifest_that_cannot_be_read(folder: Path, written: bytes) -> None:
+    half = folder.parent / "v2"
+    half.mkdir()
+    (half / "manifest.json").write_bytes(written)
+
+    assert newest_model(folder.parent) == folder
+
+
+def test_a_save_that_ends_inside_the_manifest_leaves_none_and_can_be_repeated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def half(path: Path, text: str, **_: str) -> None:
+        path.write_bytes(text.encode()[: len(text) // 2])
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_text", half)
+        with pytest.raises(OSError, match="disk full"):
+            save_model(make_model(), tmp_path)
+
+    assert not (tmp_path / "manifest.json").exists()
+    save_model(make_model(), tmp_path)
+    assert load_model(tmp_path).version == make_model().version
+
+
 def test_item_keys_are_fixed_for_ever() -> None:
     assert item_keys(["mug", "Ü"]).tolist() == [87999572424904667, 1870656727519825937]

@@ -55,9 +55,9 @@ class _SnowplowEvent(msgspec.Struct):
 
 
 def whole_characters(body: bytes) -> bytes:
-    """Return JSON with ``?`` for halves of characters; all other bodies as they are.
+    r"""Return JSON with ``?`` for halves of characters; all other bodies as they are.
 
-    JavaScript's ``"an emoji".substring`` and ``JSON.stringify`` make ``"\\ud83d"`` of one cut in two: RFC 8259, section 8.2,
+    JavaScript's ``"an emoji".substring`` and ``JSON.stringify`` make ``"\ud83d"`` of one cut in two: RFC 8259, section 8.2,
     allows it, and one such word must not cost all of a batch.
     """
     if b"\\ud" not in body.lower():

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
@@ -19,7 +20,7 @@ from afterclick.request_ids import RequestIds
 from afterclick.serving.answers import as_response
 from afterclick.serving.list_maker import ListMaker
 from afterclick.serving.list_reader import ListReader
-from afterclick.serving.list_routes import ListRoutes, read_id, read_query
+from afterclick.serving.list_routes import ListRoutes, answer_refused, read_id, read_query
 from afterclick.serving.metrics import Metrics
 from afterclick.serving.model_age import ModelAge
 from afterclick.serving.session_lists import add_session_lists
@@ -61,6 +62,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     async def no_model(_: object, error: Exception) -> Response:
         return JSONResponse({"error": str(error)}, 503, headers={"Retry-After": "5"})
 
+    app.add_exception_handler(RequestValidationError, answer_refused)
     routes = ListRoutes(app, needs_key, _ANSWERS)
     _add_lists(routes, maker)
     add_session_lists(app, routes, maker)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from afterclick.models import item_keys
 from afterclick.places import ListedItem
 
-_MOST_OVER = 1_000
+MOST_OVER = 1_000
 """Items beyond a category's cap that are passed over before the cap is given up: bounds the time of one answer."""
 
 
@@ -94,7 +94,7 @@ def _choose_capped(
         category = category_of.get(item.item_id)
         if counts[category] >= most:
             over.append(item)
-            if len(over) > _MOST_OVER:
+            if len(over) > MOST_OVER:
                 break
         elif len(chosen) < rules.n:
             chosen.append(item)

@@ -13,7 +13,7 @@ from afterclick.histories import History
 from afterclick.list_records import TopList
 from afterclick.pseudonyms import RawId
 from afterclick.serving.answers import Recommendations, build_answer, with_explanations
-from afterclick.serving.choosing import Hidden, Rules
+from afterclick.serving.choosing import MOST_OVER, Hidden, Rules
 from afterclick.serving.list_reader import ListReader
 from afterclick.serving.metrics import Metrics
 from afterclick.serving.seen_memory import PersonRead
@@ -124,6 +124,16 @@ class ListMaker:
             self._log.add(answer, now_ms)
         self._metrics.lists_of(answer.source).inc()
         return answer
+
+    def looked_at(self, wishes: Wishes, exclude: Collection[str]) -> int | None:
+        """Return how many places of a list an answer looks at, at most; None: any of them."""
+        placement = self._rules.placements.get(wishes.placement or "", _NO_RULES)
+        asked = self._asked(wishes, placement, (), reserve=self._rules.explore_reserve)
+        if asked.category is not None:
+            return None
+        hidden = len(exclude) + len(placement.blocked) + len(self.reader.withdrawn)
+        over = 0 if asked.per_category is None else MOST_OVER + 1
+        return asked.n + asked.reserve + hidden + over
 
     def explained(self, answer: Recommendations, records: History, *, now_ms: int = 0) -> Recommendations:
         """Return the answer with the past items behind each place, where the model is in memory.

@@ -1,18 +1,20 @@
 """Routes that answer a GET with a list: what each may be asked is told once, and read without FastAPI's search for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 from urllib.parse import parse_qsl
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.params import Depends
+from fastapi.responses import JSONResponse, Response
 from pydantic import Field, TypeAdapter, ValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 
 from afterclick.answered_first import Answered, AnsweredFirst, Endpoint
 from afterclick.errors import AfterclickError
 from afterclick.serving.answers import Recommendations
-from afterclick.serving.wishes import Wishes
+from afterclick.serving.wishes import NamedItems, Wishes
 
 _Asked = TypeVar("_Asked", bound=Wishes)
 _IDS = {
@@ -20,6 +22,15 @@ _IDS = {
     "item_id": TypeAdapter(Annotated[str, Field(min_length=1, max_length=256)]),
 }
 """What a path may hold."""
+
+
+class _Id(StringConvertor):
+    """The rest of a path, with any slashes but a last one: that is where FastAPI looks for the path without it."""
+
+    regex = r"[\s\S]*[^/]"
+
+
+register_url_convertor("id", _Id())
 
 
 class ListRoutes:
@@ -46,7 +57,7 @@ class ListRoutes:
         """Add one; `asked` is what its address may ask, read by `read_query`. Its path may end with an id."""
         names = [name for name in _IDS if path.endswith(f"/{{{name}}}")]
         self._app.router.add_api_route(
-            path,
+            path.replace("}", ":id}"),
             endpoint,
             methods=["GET"],
             summary=summary,
@@ -67,12 +78,31 @@ def read_id(request: Request, name: str) -> str:
 
 
 def read_query(asked: type[_Asked], request: Request) -> _Asked:
-    """Return what a request's address asks; errors likewise."""
+    """Return what a request's address asks, item ids of all parameters with their name; errors likewise."""
     try:
-        sent = request.scope["query_string"].decode("latin-1")
-        return asked.model_validate(dict(parse_qsl(sent, keep_blank_values=True)))
+        sent = parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True)
+        found = dict(sent)
+        for name in NamedItems.model_fields.keys() & found.keys():
+            found[name] = ",".join(value for other, value in sent if other == name)
+        return asked.model_validate(found)
     except ValidationError as error:
         raise _refused(error, "query") from error
+
+
+async def answer_refused(_: Request, error: Exception) -> Response:
+    """Answer a request that asks what it may not: each field and why. What was sent is left out: not all of it is JSON."""
+    wrong = error.errors() if isinstance(error, RequestValidationError) else []
+    return JSONResponse({"detail": [_told(one) for one in wrong]}, 422)
+
+
+def _told(error: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"type": error["type"], "loc": [_encodable(part) for part in error["loc"]], "msg": _encodable(error["msg"])}
+    context = {name: _encodable(value) for name, value in error.get("ctx", {}).items()}
+    return told | ({"ctx": context} if context else {})
+
+
+def _encodable(value: Any) -> Any:
+    return value if isinstance(value, int | float) else str(value).encode(errors="replace").decode()
 
 
 def _refused(error: ValidationError, *place: str) -> RequestValidationError:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from afterclick.comparison import Comparison
-from afterclick.errors import AfterclickError
 from afterclick.models import load_model, newest_model
 from afterclick.recommender import Recommender
 from afterclick.serving.catalogue import NO_CATALOGUE, Catalogue, build_catalogue
@@ -56,13 +55,13 @@ class ModelReader:
 
     def _load(self, version: str | None) -> None:
         root = Path(self._settings.storage.models)
-        folder = root / version if version else newest_model(root)
-        if folder is None or not (folder / "manifest.json").exists():
-            return
         try:
+            folder = root / version if version else newest_model(root)
+            if folder is None or not (folder / "manifest.json").exists():
+                return
             recommender = Recommender(load_model(folder), self._settings.recommendations)
-        except AfterclickError as error:
-            logger.warning("model not loaded: %s", error)
+        except Exception as error:  # whatever is wrong with files, the model in memory stays
+            logger.warning("model not loaded: %r", error)
             return
         ids = recommender.item_ids
         by_popularity = tuple(ids[row] for row in (-recommender.model.popularity).argsort(kind="stable").tolist())

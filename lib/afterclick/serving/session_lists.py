@@ -49,10 +49,12 @@ def add_session_lists(app: FastAPI, routes: ListRoutes, maker: ListMaker) -> Non
 
     async def similar(request: Request) -> Response:
         item_id, query = read_id(request, "item_id"), read_query(PopularQuery, request)
-        recommender = maker.reader.models.recommender
-        wanted = query.n + len(maker.reader.withdrawn)
-        top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms()) if recommender else None
         exclude = (item_id, *named(query.exclude))
+        recommender = maker.reader.models.recommender
+        top = None
+        if recommender:
+            wanted = maker.looked_at(query, exclude) or len(recommender.item_ids)
+            top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms())
         return as_response(maker.make(top, query, exclude=exclude, pin=named(query.pin)))
 
     routes.add("/v1/similar/{item_id}", similar, PopularQuery, summary="Items like one")
