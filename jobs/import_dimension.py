@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from pyspark.sql import SparkSession
 
 from afterclick.catalogue_triggers import find_catalogue_triggers
@@ -23,7 +22,7 @@ from afterclick.connectors import delta_tables
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.connectors.dimension_tables import KEYS, Imported, import_dimension, publish_catalogue, table_version
 from afterclick.connectors.subject_store import open_subject_store
-from afterclick.dimension_files import keep_allowed, read_dimension_file
+from afterclick.dimension_files import keep_allowed, read_dimension_file, read_dimension_mapping
 from afterclick.job_runner import job_context
 from afterclick.schemas_sessions import TRIGGER_FIRED
 from afterclick.session_effects import recompute_triggered, send_triggers
@@ -40,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("file", type=Path)
     parser.add_argument("--mapping", type=Path, default=None)
     arguments, rest = parser.parse_known_args(argv)
+    read_dimension_mapping(arguments.mapping, arguments.table)  # so that a wrong one is told before Spark starts
     with job_context("import_dimension", rest) as (spark, settings):
         import_file(spark, settings, arguments.table, arguments.file, arguments.mapping)
     return 0
@@ -49,9 +49,8 @@ def import_file(
     spark: SparkSession, settings: Settings, table: str, file: Path, mapping_file: Path | None = None
 ) -> Imported:
     """Import one file with raw subject ids; return what became of its rows."""
+    rows = read_dimension_file(file, table, read_dimension_mapping(mapping_file, table))
     delta_tables.ensure_tables(spark, settings)
-    renamed = yaml.safe_load(mapping_file.read_text(encoding="utf-8")) if mapping_file else None
-    rows = read_dimension_file(file, table, renamed or {})
     left_out = 0
     if table == "customers":
         given, rows = len(rows), keep_allowed(rows, open_subject_store(settings))

@@ -5,6 +5,8 @@ the log has them `event_id`, `order_id`, `quantity`, `price`. No row is dropped:
 is null, and who uses the table says what becomes of it.
 """
 
+from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,9 +16,18 @@ import pyarrow.csv as pa_csv
 import pyarrow.json as pa_json
 import pyarrow.parquet as pq
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from afterclick.errors import SchemaMismatchError, SettingsError
+from afterclick.recorded_columns import (
+    as_number,
+    as_text,
+    explode,
+    find_column,
+    refuse_absent,
+    refuse_repeated,
+    text_of_csv,
+)
 
 REQUIRED = {"subject_id": pa.string(), "item_id": pa.string(), "event_at": pa.timestamp("us", "UTC")}
 OPTIONAL = {
@@ -55,7 +66,8 @@ class LogMapping(BaseModel):
             return content
         flat = {key: value for key, value in content.items() if key in {*REQUIRED, *OPTIONAL}}
         rest = {key: value for key, value in content.items() if key not in flat}
-        return {**rest, "columns": {**flat, **(rest.get("columns") or {})}}
+        named = rest.get("columns") or {}
+        return {**rest, "columns": {**flat, **named} if isinstance(named, dict) else named}
 
     @model_validator(mode="after")
     def _check_names(self) -> "LogMapping":
@@ -88,7 +100,7 @@ def read_mapping(path: Path | None) -> LogMapping:
         return LogMapping()
     try:
         return LogMapping.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")) or {})
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         message = f"mapping {path} cannot be used: {error}. Examples are in conf/mappings."
         raise SettingsError(message) from error
 
@@ -99,14 +111,20 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
     Raises
     ------
     SchemaMismatchError
-        If the file cannot be read, or has no column for a required one; tells the columns it has.
+        If the file cannot be read, or has no column for a required one or for one the mapping names; tells the
+        columns it has.
     """
-    source = read_file(path)
-    if mapping.explode:
-        source = _explode(source, mapping.explode)
     wanted = {**REQUIRED, **OPTIONAL}
-    arrays = {name: _find(source, mapping.columns.get(name, name)) for name in wanted}
-    given = {name for name in wanted if arrays[name] is not None or name in mapping.constants}
+    names = {name: mapping.columns.get(name, name) for name in wanted if name not in mapping.constants}
+    texts = {own for name, own in names.items() if wanted[name] == pa.string()} - {names.get("event_at")}
+    source = read_file(path, texts)
+    refuse_repeated(path, source, [*names.values(), mapping.explode or ""])
+    if mapping.explode:
+        source = explode(path, source, mapping.explode)
+    refuse_absent(path, source, {name: own for name, own in names.items() if name in mapping.columns})
+    arrays = {name: find_column(source, own) for name, own in names.items()}
+    arrays |= {name: pa.repeat(value, len(source)) for name, value in mapping.constants.items()}
+    given = {name for name in wanted if arrays[name] is not None}
     if missing := [name for name in REQUIRED if name not in given]:
         message = (
             f"{path} has no column for {', '.join(missing)}; it has {', '.join(source.schema.names)}. "
@@ -116,14 +134,22 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
     columns = {}
     for name, kind in wanted.items():
         if name in given:
-            values = arrays[name] if name not in mapping.constants else pa.repeat(mapping.constants[name], len(source))
-            columns[name] = _convert(values, kind, mapping.event_at_unit)
+            try:
+                columns[name] = _convert(arrays[name], kind, mapping.event_at_unit)
+            except (pa.ArrowException, ValueError) as error:
+                message = f"{path}: column {names.get(name)} does not fit {name}: {error}. Name another in the mapping."
+                raise SchemaMismatchError(message) from error
     columns["event_type"] = _event_types(columns.get("event_type"), mapping.event_types, len(source))
     return RecordedLog(pa.table(columns), tuple(name for name in OPTIONAL if name not in given))
 
 
-def read_file(path: Path) -> pa.Table:
+def read_file(path: Path, texts: Collection[str]) -> pa.Table:
     """Return the table of a file by its ending.
+
+    Parameters
+    ----------
+    texts
+        The file's names of columns of text: a CSV does not say so, and ids would be read as numbers.
 
     Raises
     ------
@@ -132,7 +158,7 @@ def read_file(path: Path) -> pa.Table:
     """
     readers = {
         ".parquet": pq.read_table,
-        ".csv": pa_csv.read_csv,
+        ".csv": partial(_read_csv, texts=texts),
         ".jsonl": pa_json.read_json,
         ".ndjson": pa_json.read_json,
     }
@@ -141,54 +167,37 @@ def read_file(path: Path) -> pa.Table:
         message = f"{path} ends in {path.suffix!r}; a log is one of {', '.join(readers)}"
         raise SchemaMismatchError(message)
     try:
-        return reader(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        message = f"{path} cannot be read as {path.suffix}: {error}"
+        source = reader(path)
+        source.validate(full=True)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        is_encoding = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
+        message = f"{path} cannot be read as {path.suffix}: {error}" + (". Save it as UTF-8." if is_encoding else "")
         raise SchemaMismatchError(message) from error
+    return source
 
 
-def _explode(source: pa.Table, name: str) -> pa.Table:
-    lists = source[name].combine_chunks()
-    parents = source.drop_columns([name]).take(pc.list_parent_indices(lists))
-    return parents.append_column(name, pc.list_flatten(lists))
-
-
-def _find(source: pa.Table, name: str) -> Any:
-    first, *inner = name.split(".") if name not in source.schema.names else [name]
-    if first not in source.schema.names:
-        return None
-    values = source[first]
-    for field in inner:
-        values = pc.struct_field(values, field)
-    return values
+def _read_csv(path: Path, texts: Collection[str]) -> pa.Table:
+    kinds = dict.fromkeys(texts, pa.string())
+    source = pa_csv.read_csv(path, convert_options=pa_csv.ConvertOptions(column_types=kinds))
+    for place, name in enumerate(source.schema.names):
+        if name in texts:
+            source = source.set_column(place, name, text_of_csv(source.column(place)))
+    return source
 
 
 def _convert(values: Any, kind: pa.DataType, unit: str) -> Any:
     if kind == REQUIRED["event_at"]:
         return _as_utc(values, unit)
     if kind == pa.string():
-        text = pc.utf8_trim_whitespace(_as_text(values))
+        text = pc.utf8_trim_whitespace(as_text(values))
         return pc.if_else(pc.equal(text, ""), None, text)
-    if pa.types.is_string(values.type):
-        is_number = pc.match_substring_regex(values, r"^-?\d+(\.\d+)?$")
-        values = pc.if_else(is_number, values, None)
-        values = pc.cast(values, pa.float64())
-    return pc.cast(values, kind, safe=False)
-
-
-def _as_text(values: Any) -> Any:
-    if pa.types.is_floating(values.type):  # ids read as 12345.0 because some are absent
-        is_whole = pc.equal(values, pc.floor(values))
-        return pc.if_else(
-            is_whole,
-            pc.cast(pc.cast(pc.floor(values), pa.int64(), safe=False), pa.string()),
-            pc.cast(values, pa.string()),
-        )
-    return pc.cast(values, pa.string())
+    return as_number(values, kind)
 
 
 def _as_utc(values: Any, unit: str) -> Any:
     target = REQUIRED["event_at"]
+    if pa.types.is_date(values.type):
+        values = pc.cast(values, pa.timestamp("us"))
     if pa.types.is_timestamp(values.type):
         naive = values.type.tz is None
         return pc.cast(pc.assume_timezone(values, "UTC") if naive else values, target, safe=False)

@@ -1,7 +1,7 @@
 """Recorded logs become the default columns; what does not fit is null, what is missing is named."""
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pyarrow as pa
@@ -63,6 +63,17 @@ def test_read_log_reads_ids_stored_as_floats(tmp_path: Path) -> None:
     pq.write_table(table, tmp_path / "log.parquet")
 
     assert read_log(tmp_path / "log.parquet", LogMapping()).table["subject_id"].to_pylist() == ["17850", None]
+
+
+def test_read_log_takes_a_date_as_its_midnight(tmp_path: Path) -> None:
+    path = written(tmp_path, "log.csv", "subject_id,item_id,event_at\nada,mug,2026-11-01\nada,cup,\n")
+    days = pa.array([date(2026, 11, 1), None], pa.date64())
+    table = pa.table({"subject_id": ["ada", "ada"], "item_id": ["mug", "cup"], "event_at": days})
+    pq.write_table(table, tmp_path / "log.parquet")
+
+    for file in (path, tmp_path / "log.parquet"):
+        times = read_log(file, LogMapping()).table["event_at"].to_pylist()
+        assert times == [datetime(2026, 11, 1, tzinfo=UTC), None]
 
 
 def test_read_log_names_missing_and_present_columns(tmp_path: Path) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
+from typer.testing import CliRunner
 
 from afterclick.arrow_state import read, state_tables, write
+from afterclick.cli import app
 from afterclick.commands.sessionize import as_arriving, cut_log
+from afterclick.errors import SettingsError
 from afterclick.recorded_logs import read_log, read_mapping
 from afterclick.session_shards import Cutting, advance_shard
 from afterclick.session_state import Shard
@@ -61,3 +65,35 @@ def test_the_operator_reaches_them_for_any_split_shuffle_repetition_and_restart(
 
     assert sum(map(len, counts)) == sessions
     assert sum(pc.sum(count).as_py() or 0 for count in counts) == 323_570
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> str:
+    (tmp_path / "log.csv").write_text("subject_id,item_id,event_at\nada,mug,2026-01-01T10:00:00Z\n")
+    return str(tmp_path / "log.csv")
+
+
+@pytest.mark.parametrize("gap_minutes", ["inf", "nan", "1e15"])
+def test_a_gap_without_an_end_is_wrong_use(log: str, gap_minutes: str) -> None:
+    answer = CliRunner().invoke(app, ["sessionize", log, "--gap-minutes", gap_minutes])
+
+    assert (answer.exit_code, "--gap-minutes" in answer.stderr) == (2, True)
+
+
+def test_a_gap_may_be_very_long(log: str) -> None:
+    answer = CliRunner().invoke(app, ["sessionize", log, "--gap-minutes", "1e9", "--json"])
+
+    assert '"sessions": 1' in answer.stdout
+
+
+def test_out_that_cannot_be_written_is_told(log: str, tmp_path: Path) -> None:
+    answer = CliRunner().invoke(app, ["sessionize", log, "--out", str(tmp_path / "nosuch" / "x.parquet")])
+
+    assert isinstance(answer.exception, SettingsError)
+    assert "x.parquet cannot be written" in str(answer.exception)
+
+
+def test_out_gets_the_sessions(log: str, tmp_path: Path) -> None:
+    CliRunner().invoke(app, ["sessionize", log, "--out", str(tmp_path / "x.parquet")])
+
+    assert pq.read_table(tmp_path / "x.parquet")["subject_id"].to_pylist() == ["ada"]

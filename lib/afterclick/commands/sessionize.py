@@ -10,6 +10,9 @@ from rich.console import Console
 if TYPE_CHECKING:
     import pyarrow as pa
 
+_LONGEST_GAP = 1e9
+"""Minutes, almost two thousand years: more does not fit in the microseconds that sessions are cut by."""
+
 
 def sessionize(
     file: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines.", exists=True, dir_okay=False)],
@@ -22,17 +25,14 @@ def sessionize(
 
     Example: afterclick sessionize lines.parquet --mapping conf/mappings/online_retail.yaml --json
     """
-    import pyarrow.parquet as pq
-
     from afterclick.recorded_logs import read_log, read_mapping
-    from afterclick.session_shards import closed_frame
 
+    if not gap_minutes <= _LONGEST_GAP:
+        raise typer.BadParameter(f"{gap_minutes} is not at most {_LONGEST_GAP:,.0f}", param_hint="--gap-minutes")
     log = read_log(file, read_mapping(mapping)).table
     closed, figures = cut_log(log, gap_minutes)
     if out:
-        import pyarrow as pa
-
-        pq.write_table(pa.Table.from_pandas(closed_frame(closed), preserve_index=False), out)
+        _write(closed, out)
     if as_json:
         typer.echo(json.dumps(figures))
     else:
@@ -61,6 +61,22 @@ def cut_log(log: "pa.Table", gap_minutes: float) -> tuple["pa.Table", dict[str, 
         "without_subject_or_time": len(log) - len(arriving),
     }
     return closed.closed, figures
+
+
+def _write(closed: "pa.Table", out: Path) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from afterclick.errors import SettingsError
+    from afterclick.session_shards import closed_frame
+
+    try:
+        pq.write_table(pa.Table.from_pandas(closed_frame(closed), preserve_index=False), out)
+    except OSError as error:
+        message = (
+            f"{out} cannot be written: {error}. Name a file in a folder that exists and that this user may write to."
+        )
+        raise SettingsError(message) from error
 
 
 def as_arriving(log: "pa.Table") -> "pa.Table":
