@@ -8,6 +8,7 @@ import sys
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from afterclick import __version__
 from afterclick.commands import (
@@ -121,7 +122,7 @@ def main() -> int:
     try:
         app()
     except AfterclickError as error:
-        Console(stderr=True).print(f"[red]error[/red] {error}", highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         return 1
     return 0
 

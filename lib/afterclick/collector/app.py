@@ -8,6 +8,7 @@ Segment HTTP Tracking API, its short browser paths, RudderStack's beacon, Snowpl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Path, Request
@@ -16,7 +17,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from afterclick.answered_first import Answered, AnsweredFirst
-from afterclick.background_tasks import in_background
+from afterclick.background_tasks import for_ever, in_background
 from afterclick.collector.browser_files import add_browser_files
 from afterclick.collector.event_names import CALLS
 from afterclick.collector.event_sink import EventSink
@@ -29,7 +30,7 @@ from afterclick.http_keys import keep_fresh, open_keys
 from afterclick.request_ids import RequestIds
 from afterclick.setting_sections import CollectorSettings
 from afterclick.settings import Settings
-from afterclick.subject_directory import SubjectDirectory
+from afterclick.subject_directory import POLL_SECONDS, SubjectDirectory
 from afterclick.withdrawals import keep_following
 
 _SHORT = {call[0]: call for call in CALLS if call not in {"alias"}} | {"a": "alias"}
@@ -53,8 +54,12 @@ def create_app(settings: Settings, sink: EventSink, clock: Callable[[], datetime
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        work = (keep_fresh(keys, settings.keys.refresh_seconds), people.follow_changes(), keep_following(settings))
-        async with in_background(*work):
+        again = settings.keys.refresh_seconds
+        async with in_background(
+            for_ever(partial(keep_fresh, keys, again), again, "reading the keys anew"),
+            for_ever(people.follow_changes, POLL_SECONDS, "following changes of people"),
+            for_ever(partial(keep_following, settings), POLL_SECONDS, "following withdrawals"),
+        ):
             yield
         sink.close()
         keys.close()

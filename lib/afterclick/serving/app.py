@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from fastapi import Depends, FastAPI, Request
@@ -12,7 +13,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from afterclick.access_keys import KeyRing, Scope
-from afterclick.background_tasks import in_background
+from afterclick.background_tasks import for_ever, in_background
 from afterclick.errors import ModelNotFoundError, SettingsError
 from afterclick.http_keys import keep_fresh, open_keys, require_key
 from afterclick.pseudonyms import RawId
@@ -48,7 +49,8 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await reader.refresh_popular()
-        work = [reader.keep_fresh(), keep_fresh(keys, settings.keys.refresh_seconds)]
+        again = settings.keys.refresh_seconds
+        work = [reader.keep_fresh(), for_ever(partial(keep_fresh, keys, again), again, "reading the keys anew")]
         async with in_background(*work, *([log.keep_sending()] if log else [])):
             yield
         if log:
