@@ -36,7 +36,9 @@ FOR_JOBS = {
 }
 DATE = "{{ params.date or ((dag_run.logical_date or dag_run.run_after) | ds) }}"
 """Logical date: the parameter, else the run's own; a model is registered once for each."""
-PARAMS = {"date": Param(None, type=["null", "string"], format="date", description="logical date, if not the run's own")}
+DAY_OR_MOMENT = r"^\d{4}-\d{2}-\d{2}(T\d{2}:\d{2})?$"
+TOLD = "logical date, or a moment by day (2026-11-24T15:00), if not the run's own"
+PARAMS = {"date": Param(None, type=["null", "string"], pattern=DAY_OR_MOMENT, description=TOLD)}
 EVENTS, SESSIONS, QUARANTINE = (
     Asset(name, uri=f"delta://afterclick/{name}") for name in ("events", "sessions", "quarantine")
 )

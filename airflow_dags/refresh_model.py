@@ -3,12 +3,13 @@
 Paused until somebody wants it: each run writes everybody's list anew, as a night does.
 """
 
-from afterclick_tasks import EVENTS, SCHEDULED, command, submit
+from afterclick_tasks import DAY_OR_MOMENT, EVENTS, SCHEDULED, command, submit
 from airflow.sdk import DAG, Param
 
 DATE = "{{ params.date or ((dag_run.logical_date or dag_run.run_after).strftime('%Y-%m-%dT%H:%M')) }}"
 """A model is registered once for each moment; those of nights have a date alone."""
-MOMENT = Param(None, type=["null", "string"], description="logical moment, if not the run's own: 2026-11-27T15:45")
+TOLD = "logical moment, if not the run's own: 2026-11-27T15:45"
+MOMENT = Param(None, type=["null", "string"], pattern=DAY_OR_MOMENT, description=TOLD)
 
 with DAG(
     "refresh_model",

@@ -1,4 +1,4 @@
-"""Accepted events -> a candidate model, one per logical date.
+"""Accepted events -> a candidate model, one per logical date; an early one has a moment: 2026-11-24T15:00.
 
 Reads       tables ``events``, ``late_events``        schemas.STORED_EVENT
 Writes      MLflow run, artifacts, registered version without an alias
@@ -108,12 +108,13 @@ def register_candidate(
 
 
 def kept_version(client: MlflowClient, settings: Settings, date: str) -> str | None:
-    """Return the version that a date has already; None when there is none."""
+    """Return the version that a date has already, whatever its status: the gates decide; None when there is none."""
     found = model_registry.find_by_date(client, settings, date)
     if found is None:
         return None
-    logger.info("model kept date=%s version=%s", date, found.tags[model_registry.VERSION_TAG])
-    return str(found.tags[model_registry.VERSION_TAG])
+    version, status = (found.tags.get(tag) for tag in (model_registry.VERSION_TAG, model_registry.STATUS_TAG))
+    logger.info("model kept date=%s version=%s status=%s", date, version, status)
+    return str(version)
 
 
 def version_now(now: datetime) -> str:

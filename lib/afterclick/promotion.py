@@ -37,13 +37,15 @@ from afterclick.settings import Settings
 from afterclick.switching import go_back, take_over
 
 logger = logging.getLogger(__name__)
+ROLLED_BACK = "rolled_back"
 _COMPARED = 20
 
 
 def evaluate(client: MlflowClient, settings: Settings, version: str, visits: Sequence[Visit]) -> list[Gate]:
     """Judge a version by every gate and write figures and verdicts to the registry.
 
-    Files that cannot be loaded are a failed gate, not an error: the registry says why the model is refused.
+    Files that cannot be loaded are a failed gate, not an error: the registry says why the model is refused. A version
+    that was rolled back keeps its status and reason, however good its figures are.
     """
     registered = model_registry.find_version(client, settings, version)
     with tempfile.TemporaryDirectory() as scratch:
@@ -54,10 +56,15 @@ def evaluate(client: MlflowClient, settings: Settings, version: str, visits: Seq
     figures = {f"gate_{gate.name}": gate.figure for gate in gates if math.isfinite(gate.figure)}
     model_registry.log_figures(client, registered.run_id, figures)
     reason = refusal(gates)
-    tags = {STATUS_TAG: "refused" if reason else "passed", REASON_TAG: reason or ""}
-    tags |= {f"gate_{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.told}" for gate in gates}
+    status = "refused" if reason else "passed"
+    tags = {f"gate_{gate.name}": f"{'passed' if gate.passed else 'failed'}: {gate.told}" for gate in gates}
+    now = model_registry.find_version(client, settings, version)  # judging takes minutes, a rollback seconds
+    if now.tags.get(STATUS_TAG) == ROLLED_BACK:
+        status = ROLLED_BACK
+    else:
+        tags |= {STATUS_TAG: status, REASON_TAG: reason or ""}
     model_registry.set_tags(client, settings, version, tags)
-    logger.info("model judged version=%s status=%s gates=%d", version, tags[STATUS_TAG], len(gates))
+    logger.info("model judged version=%s status=%s gates=%d", version, status, len(gates))
     return gates
 
 
@@ -67,11 +74,13 @@ def require_passed(client: MlflowClient, settings: Settings, version: str) -> No
     Raises
     ------
     ModelRefusedError
-        If it was refused or never judged; with the reason.
+        If it was refused, rolled back or never judged; with the reason.
     """
-    registered = model_registry.find_version(client, settings, version)
-    if registered.tags.get(STATUS_TAG) != "passed":
-        reason = registered.tags.get(REASON_TAG) or "it was never judged: run the job promote_model"
+    tags = model_registry.find_version(client, settings, version).tags
+    if tags.get(STATUS_TAG) != "passed":
+        reason = tags.get(REASON_TAG) or "it was never judged: run the job promote_model"
+        if tags.get(STATUS_TAG) == ROLLED_BACK:
+            reason = f"it was rolled back: {tags.get(REASON_TAG)}"
         raise ModelRefusedError(f"model version {version} is not promoted: {reason}")
     model_registry.set_alias(client, settings, model_registry.CHALLENGER, version)
 
@@ -112,7 +121,7 @@ def roll_back(settings: Settings, reason: str) -> dict[str, str | float]:
     try:
         client = model_registry.open_registry(settings)
         model_registry.set_alias(client, settings, model_registry.CHAMPION, served)
-        model_registry.set_tags(client, settings, left, {STATUS_TAG: "rolled_back", REASON_TAG: reason})
+        model_registry.set_tags(client, settings, left, {STATUS_TAG: ROLLED_BACK, REASON_TAG: reason})
         record_change(client, settings, "rollback", left=left, served=served, reason=reason, figures=figures)
     except AfterclickError as error:
         message = f"{served} is served again, but the registry still names {left} champion: {error} "

@@ -40,6 +40,17 @@ def test_command_lines_are_as_agreed(described: dict[str, Any]) -> None:
     assert_golden("dags.txt", "\n".join(lines).replace(str(Path.cwd()), "ROOT") + "\n")
 
 
+def test_an_early_training_has_a_date_of_its_own_and_there_is_one_a_day(described: dict[str, Any]) -> None:
+    """Both DAGs are described as of 02:15: with the night's date the early run would keep the night's version."""
+    night = described["dags"]["nightly_retrain"]
+    _, dag_id, run_id, conf = described["dags"]["watch_relevance"]["tasks"]["retrain_early"]["command"]
+
+    trained = night["tasks"]["train_model"]["command"]
+    assert trained[trained.index("--date") + 1] == "2026-11-24"
+    assert (dag_id, run_id, json.loads(conf)) == ("nightly_retrain", "early__2026-11-24", {"date": "2026-11-24T02:15"})
+    assert night["dates_taken"] == ["2026-11-24", "2026-11-24T15:00"]
+
+
 def test_every_task_alerts_and_none_pushes_to_xcom(described: dict[str, Any]) -> None:
     tasks = [task for dag in described["dags"].values() for task in dag["tasks"].values()]
 

@@ -37,6 +37,7 @@ from afterclick.served_model import model_folder, read_recommender
 from afterclick.settings import Settings
 from afterclick.training import Training, train
 from builders import places, variables_of
+from jobs.train_model import kept_version
 from nightly import NIGHTLY
 
 logger = logging.getLogger(__name__)
@@ -265,6 +266,46 @@ def test_rolling_back_serves_the_version_before_within_a_minute_with_what_arrive
         "rollback", "next", "good", "worse lists",
     )  # fmt: skip
     with pytest.raises(ModelRefusedError, match="worse lists"):
+        require_passed(client, rules, "next")
+
+
+def test_a_version_that_was_rolled_back_is_judged_again_but_not_served_again(
+    client: MlflowClient, rules: Settings
+) -> None:
+    register(client, rules, "next", logical_date=DATE)
+    evaluate(client, rules, "next", VISITS)
+    pointer = VersionPointer(redis_store.connect(rules.redis))
+    pointer.announce("next")
+    switch(client, rules, "next")
+    roll_back(rules, "worse lists")
+
+    assert kept_version(client, rules, DATE) == "next"  # the night's run is cleared in Airflow
+    gates = evaluate(client, rules, "next", VISITS)
+    pointer.announce("next")
+    with pytest.raises(ModelRefusedError, match="next is not promoted: it was rolled back: worse lists"):
+        switch(client, rules, "next")
+
+    assert all(gate.passed for gate in gates)
+    tags = model_registry.find_version(client, rules, "next").tags
+    assert (tags["status"], tags["refused_because"]) == ("rolled_back", "worse lists")
+    verify(client, rules, "good")
+
+
+def test_a_rollback_while_the_version_is_judged_stands(
+    client: MlflowClient, rules: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(client, rules, "next")
+    evaluate(client, rules, "next", VISITS)
+    VersionPointer(redis_store.connect(rules.redis)).announce("next")
+    switch(client, rules, "next")
+
+    def roll_back_meanwhile(*_: object) -> None:
+        roll_back(rules, "worse lists")
+
+    monkeypatch.setattr(model_registry, "log_figures", roll_back_meanwhile)
+    evaluate(client, rules, "next", VISITS)
+
+    with pytest.raises(ModelRefusedError, match="it was rolled back: worse lists"):
         require_passed(client, rules, "next")
 
 
