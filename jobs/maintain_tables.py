@@ -43,7 +43,7 @@ LAYOUTS = {
     "rejected_rows": Layout("rejected_at", ()),
     "shown_lists": Layout("shown_at", ()),
 }
-"""Tables not listed are compacted and vacuumed only."""
+"""Tables not listed are compacted and vacuumed only; the others are those of ``maintenance.retention_days``."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

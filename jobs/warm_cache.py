@@ -25,6 +25,7 @@ from afterclick.crash_points import CrashPoint, crash_when
 from afterclick.interactions import select_interactions
 from afterclick.job_runner import job_context
 from afterclick.list_updates import total, warm_spread
+from afterclick.schemas import INTERACTION
 from afterclick.served_model import read_recommender
 from afterclick.settings import Settings
 from afterclick.switching import take_over
@@ -75,10 +76,32 @@ def write_lists(spark: SparkSession, settings: Settings, version: str) -> int:
 
 
 def keep_recent(interactions: DataFrame, length: int) -> DataFrame:
-    """Keep each person's `length` most recent rows of `schemas.INTERACTION`."""
-    latest = Window.partitionBy("subject_id").orderBy(F.desc("event_ms"), F.desc("item_id"), F.desc("event_type"))
-    numbered = interactions.withColumn("_place", F.row_number().over(latest))
-    return numbered.where(F.col("_place") <= length).select(*interactions.columns)
+    """Keep each person's `length` most recent interactions, each once, and all that are as old as the last of them.
+
+    Parameters
+    ----------
+    interactions
+        Rows of `schemas.INTERACTION`.
+
+    Notes
+    -----
+    `histories.merge_histories` then cuts among equally old ones, as it does in the stream. `received_ms` becomes the
+    person's latest, as there: what was received last may be too old to be kept.
+    """
+    latest = Window.partitionBy("subject_id").orderBy(F.desc("event_ms"))
+    everything = latest.rowsBetween(Window.unboundedPreceding, Window.unboundedFollowing)
+    distinct = interactions.groupBy("subject_id", "item_id", "event_type", "event_ms").agg(
+        F.max("received_ms").alias("received_ms")
+    )
+    placed = distinct.select(
+        "subject_id",
+        "item_id",
+        "event_type",
+        "event_ms",
+        F.max("received_ms").over(everything).alias("received_ms"),
+        F.rank().over(latest).alias("_place"),
+    )
+    return placed.where(F.col("_place") <= length).select(*INTERACTION.names)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from afterclick.evaluated_ranks import MODELS, with_intervals
 from afterclick.event_logs import EventLog
 from afterclick.factor_training import FactorTrainer, settings_to_try
 from afterclick.mixture_training import Case, candidates
-from afterclick.ranking import top_n
+from afterclick.ranking import Ranked, top_n
 from afterclick.replayed_sources import ReplayedSources, TrainedFactors
 from afterclick.sequences import Cells, Sequences, sum_cells
 from afterclick.setting_sections import ModelSettings
@@ -21,6 +21,8 @@ from afterclick.source_rules import SourceRules
 _PEOPLE = 3_000
 _CELLS = 4_000_000
 K = 20
+_NO_LISTS = Ranked(np.zeros((0, K), np.int64), np.zeros((0, K)))
+_NOTHING = Cells(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 class Held(NamedTuple):
@@ -77,10 +79,11 @@ def split_figures(
     repeats: bool,
     tick: Callable[[int], Any],
 ) -> dict[str, Any]:
-    """Return the figures of every model over people with a past and a known item to find."""
+    """Return the figures of every model over people with a past and a known item to find; zeros where there are none."""
     factors = FactorTrainer(log, settings, is_train=held.train)(len(log), None)
     sources = _trained_sources(log, held, rules)
-    per_case: dict[str, list[dict[str, npt.NDArray[Any]]]] = {name: [] for name in MODELS}
+    nobody = measure_lists(_NO_LISTS, _NOTHING, factors.popularity)
+    per_case = {name: [nobody] for name in MODELS}
     listed = {name: np.zeros(len(log.item_ids), bool) for name in MODELS}
     for side in sides(log, held, factors, repeats=repeats, everybody=True):
         for name, scores in _all_scores(sources, rules, factors, side, blend).items():
@@ -88,14 +91,14 @@ def split_figures(
             if not repeats:
                 scores[side.seen.people, side.seen.items] = -np.inf
             ranked = top_n(scores, K)
-            per_case[name].append(measure_lists(ranked.items, side.relevant, factors.popularity))
-            listed[name][ranked.items] = True
+            per_case[name].append(measure_lists(ranked, side.relevant, factors.popularity))
+            listed[name][ranked.items[is_listed(ranked)]] = True
         tick(len(side.sequences.indptr) - 1)
     models = {}
     for name, parts in per_case.items():
         columns = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
         models[name] = with_intervals(columns) | {
-            "coverage": round(float(listed[name].sum() / factors.is_known.sum()), 5)
+            "coverage": round(float(listed[name].sum() / max(factors.is_known.sum(), 1)), 5)
         }
     lengths = np.concatenate([part["precision@10"] for part in per_case["blend"]])
     return {"cases": len(lengths), "models": models, "by_history": []}
@@ -159,15 +162,14 @@ def _all_scores(
     }
 
 
-def measure_lists(
-    items: npt.NDArray[np.int64], relevant: Cells, popularity: npt.NDArray[np.float64]
-) -> dict[str, npt.NDArray[Any]]:
-    """Return the figures of each list (n_lists, n) against the relevant items of its person."""
+def measure_lists(ranked: Ranked, relevant: Cells, popularity: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[Any]]:
+    """Return the figures of each list against the relevant items of its person."""
+    items, listed = ranked.items, is_listed(ranked)
     flags = np.zeros((len(items), len(popularity)), bool)
     flags[relevant.people, relevant.items] = True
     counts = flags.sum(axis=1)
     hits = np.take_along_axis(flags, items, axis=1)
-    shares = popularity / popularity.sum()
+    surprise = -np.log2(np.maximum(popularity[items] / popularity.sum(), 1e-12))
     discounts = 1 / np.log2(np.arange(2, items.shape[1] + 2))
     ideal = np.cumsum(discounts)
     first = np.where(hits.any(axis=1), 1 / (hits.argmax(axis=1) + 1), 0.0)
@@ -184,8 +186,13 @@ def measure_lists(
         "ndcg@20": ndcg(20),
         "hr@20": hits.any(axis=1),
         "mrr@20": first,
-        "novelty@20": -np.log2(np.maximum(shares[items], 1e-12)).mean(axis=1),
+        "novelty@20": (surprise * listed).sum(axis=1) / np.maximum(listed.sum(axis=1), 1),
     }
+
+
+def is_listed(ranked: Ranked) -> npt.NDArray[np.bool_]:
+    """Return which places of lists hold an item; the rest, of a short catalogue, is what may not be listed."""
+    return np.isfinite(ranked.scores)
 
 
 def _ndcg(factors: TrainedFactors, side: Side, *, repeats: bool) -> npt.NDArray[Any]:
@@ -193,4 +200,4 @@ def _ndcg(factors: TrainedFactors, side: Side, *, repeats: bool) -> npt.NDArray[
     scores[:, ~factors.is_known] = -np.inf
     if not repeats:
         scores[side.seen.people, side.seen.items] = -np.inf
-    return measure_lists(top_n(scores, K).items, side.relevant, factors.popularity)["ndcg@20"]
+    return measure_lists(top_n(scores, K), side.relevant, factors.popularity)["ndcg@20"]

@@ -1,11 +1,13 @@
 """The sections of the configuration: one frozen model each, a docstring under every field; `settings` reads them."""
 
+from math import inf
 from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from afterclick.crash_points import CrashPoint
+from afterclick.vocabulary import ITEM_EVENT_TYPES
 
 
 class Section(BaseModel):
@@ -161,11 +163,19 @@ class RecommendationSettings(Section):
     exclude_seen: bool = False
     """Leave out what the subject already interacted with."""
     event_weights: dict[str, float] = {"view": 1.0, "cart": 3.0, "purchase": 5.0}
-    """Interaction strength by event type; a type not listed does not count."""
+    """Interaction strength by event type: view, cart, purchase, remove_from_cart; one not listed, or with 0, does not count."""
     warm_parts: int = Field(default=16, ge=1)
     """Parts in which a new model's cache is warmed; a killed warming loses at most the parts that were running."""
     driver_rows: int = Field(default=20_000, ge=0)
     """Batches up to this many interactions are folded in on the driver, larger ones on executors."""
+
+    @field_validator("event_weights")
+    @classmethod
+    def _refuse_weights(cls, weights: dict[str, float]) -> dict[str, float]:
+        if wrong := [name for name, one in weights.items() if name not in ITEM_EVENT_TYPES or not 0 <= one < inf]:
+            told = f"only {', '.join(sorted(ITEM_EVENT_TYPES))} can count, with a finite weight of 0 or more"
+            raise ValueError(f"{', '.join(sorted(wrong))}: {told}; correct or leave out")
+        return weights
 
 
 class MaintenanceSettings(Section):
@@ -173,14 +183,20 @@ class MaintenanceSettings(Section):
 
     vacuum_hours: float = Field(default=168, ge=168)
     """Files that no version within these hours needs are removed."""
-    retention_days: dict[str, int] = {
-        "triggers": 180,
-        "unsessioned_events": 90,
-        "enriched_items": 180,
-        "rejected_rows": 90,
-        "shown_lists": 90,
-    }
-    """Days that rows are kept, by table; a table not listed keeps everything."""
+    retention_days: dict[str, int | None] = {
+        "events": None, "late_events": None, "quarantine": None, "sessions": None,
+        "triggers": 180, "unsessioned_events": 90, "enriched_items": 180, "rejected_rows": 90, "shown_lists": 90,
+    }  # fmt: skip
+    """Days that rows are kept, by table; null = for ever. Tables that are not named keep their default."""
+
+    @field_validator("retention_days")
+    @classmethod
+    def _complete_days(cls, days: dict[str, int | None]) -> dict[str, int | None]:
+        known, allowed = cls.model_fields["retention_days"].default, range(1, 36_501)
+        if wrong := [name for name, one in days.items() if name not in known or not (one is None or one in allowed)]:
+            told = f"only rows of {', '.join(known)} go by age, after 1 to 36500 days, or never (null)"
+            raise ValueError(f"{', '.join(sorted(wrong))}: {told}; correct or leave out")
+        return known | days
 
 
 class ModelSettings(Section):

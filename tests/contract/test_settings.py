@@ -5,7 +5,10 @@ from pathlib import Path
 import pytest
 
 from afterclick.errors import SettingsError
+from afterclick.histories import EVENT_TYPE_CODES
+from afterclick.setting_sections import RecommendationSettings
 from afterclick.settings import load_settings, load_spark_conf
+from afterclick.vocabulary import ITEM_EVENT_TYPES
 from conftest import installation_variables
 
 VARIABLES = installation_variables(Path("/tmp/afterclick-none"))  # noqa: S108 - never made
@@ -36,6 +39,32 @@ def test_str_masks_every_secret() -> None:
 def test_load_settings_names_what_is_wrong(variable: str, value: str, told: str) -> None:
     with pytest.raises(SettingsError, match=told):
         load_settings("local", variables={**VARIABLES, variable: value})
+
+
+@pytest.mark.parametrize("weights", ["{view: 1, wishlist: 2}", "{view: -1}", "{view: .inf}", "{view: .nan}"])
+def test_weights_that_nothing_could_use_are_refused_with_what_can_count(weights: str) -> None:
+    name = "wishlist" if "wishlist" in weights else "view"
+
+    with pytest.raises(
+        SettingsError, match=rf"event_weights.* {name}: only cart, purchase, remove_from_cart, view can"
+    ):
+        load_settings("local", variables={**VARIABLES, "AFTERCLICK_RECOMMENDATIONS__EVENT_WEIGHTS": weights})
+
+
+def test_a_weight_of_0_is_allowed_and_every_type_of_a_history_may_have_one() -> None:
+    weights = dict.fromkeys(EVENT_TYPE_CODES, 0.0)
+
+    assert RecommendationSettings(event_weights=weights).event_weights == weights
+    assert set(EVENT_TYPE_CODES) == ITEM_EVENT_TYPES
+
+
+def test_days_in_a_variable_leave_those_of_other_tables() -> None:
+    days = "{quarantine: 90, triggers: null}"
+    variables = {**VARIABLES, "AFTERCLICK_MAINTENANCE__RETENTION_DAYS": days}
+
+    kept = load_settings("local", variables=variables).maintenance.retention_days
+
+    assert (kept["quarantine"], kept["triggers"], kept["rejected_rows"]) == (90, None, 90)
 
 
 def test_load_settings_says_how_when_nothing_runs(tmp_path: Path) -> None:

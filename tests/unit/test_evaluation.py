@@ -19,6 +19,7 @@ from afterclick.event_logs import Batching, EventLog, read_events, visible_befor
 from afterclick.mixtures import Mixture, Mixtures
 from afterclick.parallel_replay import cut_days, replay_parallel
 from afterclick.prequential import midnights, replay_ranks
+from afterclick.ranking import Ranked
 from afterclick.sequences import Cells
 from afterclick.source_rules import SourceRules
 from builders import make_replay
@@ -63,7 +64,7 @@ def test_list_figures_are_those_of_trec_eval() -> None:
     flags = draw.random((50, 60)) < 0.1
     flags[:, 0] = True
     people, chosen = np.nonzero(flags)
-    ours = measure_lists(items, Cells(people, chosen, np.ones(len(people))), np.ones(60))
+    ours = measure_lists(Ranked(items, np.ones(items.shape)), Cells(people, chosen, np.ones(len(people))), np.ones(60))
     relevant = {str(p): {str(i): 1 for i in np.flatnonzero(flags[p])} for p in range(50)}
     run = {str(p): {str(i): float(20 - place) for place, i in enumerate(items[p])} for p in range(50)}
     names = {

@@ -24,7 +24,7 @@ def trigger(name: str, age: timedelta) -> tuple[Any, ...]:
 
 def test_maintain_table_deletes_past_the_retention_and_compacts(spark: SparkSession, settings: Settings) -> None:
     delta_tables.ensure_tables(spark, settings)
-    days = settings.maintenance.retention_days["triggers"]
+    days = settings.maintenance.retention_days["triggers"] or 0
     rows = [trigger("at the limit", timedelta(days=days)), trigger("past it", timedelta(days=days, seconds=1))]
     for number, row in enumerate([*rows, trigger("new", timedelta(0))]):
         frame = spark.createDataFrame([row], TRIGGER_FIRED)
@@ -44,6 +44,29 @@ def test_maintain_table_deletes_past_the_retention_and_compacts(spark: SparkSess
 def test_every_layout_names_columns_of_its_table() -> None:
     for table, layout in LAYOUTS.items():
         assert {layout.time, *layout.sort_by} <= set(TABLES[table].names)
+
+
+def test_every_layout_has_its_days_and_the_other_way_round() -> None:
+    assert set(MaintenanceSettings().retention_days) == set(LAYOUTS)
+
+
+def test_days_that_are_set_change_their_table_only() -> None:
+    defaults = MaintenanceSettings().retention_days
+
+    days = MaintenanceSettings(retention_days={"sessions": 30, "triggers": None}).retention_days
+
+    assert days == {**defaults, "sessions": 30, "triggers": None}
+    assert defaults["triggers"] == 180
+
+
+@pytest.mark.parametrize(
+    "days", [{"quarantaine": 90}, {"hot_subjects": 90}, {"sessions": 0}, {"sessions": -1}, {"sessions": 99_999}]
+)
+def test_days_that_maintenance_cannot_keep_are_refused_with_what_it_can(days: dict[str, int | None]) -> None:
+    with pytest.raises(
+        ValidationError, match=rf"{next(iter(days))}: only rows of events, .*quarantine.* go by age, after 1 to"
+    ):
+        MaintenanceSettings(retention_days=days)
 
 
 def test_vacuum_below_a_week_is_refused() -> None:

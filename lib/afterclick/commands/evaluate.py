@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from math import inf
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any, cast
@@ -46,6 +47,14 @@ class Batching(StrEnum):
     BASKET = "basket"
 
 
+def _above_0(value: float | None) -> float | None:
+    """Refuse what no model can be trained with."""
+    if value is not None and not 0 < value < inf:
+        told = f"{value} is not a finite number above 0"
+        raise typer.BadParameter(told)
+    return value
+
+
 Log = Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines.", exists=True, dir_okay=False)]
 
 
@@ -61,8 +70,12 @@ def evaluate(  # noqa: PLR0917 - typer's options
     seed: Annotated[int, typer.Option(help="Of the random split and of training.")] = 0,
     tune: Annotated[bool, typer.Option(help="Choose hyper-parameters on held-out training events.")] = True,
     rank: Annotated[int | None, typer.Option(help="Factors (default: settings).", min=1)] = None,
-    regularization: Annotated[float | None, typer.Option(help="Lambda (default: settings).", min=0)] = None,
-    alpha: Annotated[float | None, typer.Option(help="Confidence per weight (default: settings).", min=0)] = None,
+    regularization: Annotated[
+        float | None, typer.Option(help="Lambda, above 0 (default: settings).", callback=_above_0)
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Confidence per weight, above 0 (default: settings).", callback=_above_0)
+    ] = None,
     iterations: Annotated[int | None, typer.Option(help="Sweeps (default: settings).", min=1)] = None,
     backend: Annotated[Backend | None, typer.Option(help="Who trains (default: settings); mllib: one worker.")] = None,
     workers: Annotated[int | None, typer.Option(help="Processes (default: one per core).", min=1)] = None,
