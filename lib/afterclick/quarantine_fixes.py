@@ -6,7 +6,7 @@ the suite judges the result again.
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +24,16 @@ Steps = Sequence[Mapping[str, Mapping[str, Any]]]
 
 
 def read_fixes(path: Path) -> Steps:
-    """Read a fix file: ``fixes:`` with a list of steps.
+    """Read a fix file: ``fixes:`` with a list of steps; dates and times that YAML knows become ISO 8601 text.
 
     Raises
     ------
     SettingsError
-        If the file cannot be read or a step is unknown or incomplete; all problems at once.
+        If the file cannot be read or a step is unknown, incomplete or not for JSON; all problems at once.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         message = f"fix file {path} cannot be read: {error}"
         raise SettingsError(message) from error
     steps = content.get("fixes") if isinstance(content, dict) else None
@@ -44,7 +44,7 @@ def read_fixes(path: Path) -> Steps:
     if problems:
         message = f"fix file {path} cannot be used: {'; '.join(problems)}"
         raise SettingsError(message)
-    return steps
+    return [_as_json(step) for step in steps]
 
 
 def repair(value: bytes | None, steps: Steps) -> bytes | None:
@@ -78,10 +78,39 @@ def _problem(step: Any, number: int) -> str:
     if missing := needed - arguments.keys():
         return f"step {number} ({kind}) lacks {', '.join(sorted(missing))}"
     if unknown := arguments.keys() - needed - optional:
-        return f"step {number} ({kind}) does not know {', '.join(sorted(unknown))}"
-    if kind == "cast" and arguments["to"] not in _CASTS:
-        return f"step {number}: cast to {arguments['to']!r} is not one of {', '.join(_CASTS)}"
-    return ""
+        return f"step {number} ({kind}) does not know {', '.join(sorted(map(str, unknown)))}"
+    told = ", ".join(_unfit(kind, arguments))
+    return told and f"step {number} ({kind}): {told}"
+
+
+def _unfit(kind: str, arguments: Json) -> Iterator[str]:
+    """Yield what is wrong with the values of a step's arguments."""
+    for name in ("field", "from", "to"):
+        if not isinstance(arguments.get(name, ""), str):
+            yield f"{name} {arguments[name]!r} is not a text: put it in quotes"
+        elif kind == "cast" and name == "to" and arguments["to"] not in _CASTS:
+            yield f"to {arguments['to']!r} is not one of {', '.join(_CASTS)}"
+    if isinstance(arguments.get("instead_of"), date):
+        yield f"instead_of {arguments['instead_of']} is compared as text: put it in quotes, as the messages have it"
+    for name in ("value", "instead_of"):
+        try:
+            _as_json(arguments.get(name))
+        except (TypeError, ValueError) as error:
+            yield f"{name} {arguments[name]!r} cannot be written as JSON: {error}"
+
+
+def _as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, default=_iso, allow_nan=False))
+
+
+def _iso(value: Any) -> str:
+    """Return ISO 8601 of a date or a time; one without an offset is in UTC, as YAML says."""
+    if not isinstance(value, date):
+        raise TypeError(f"{type(value).__name__} is unknown there")
+    if not isinstance(value, datetime):
+        return value.isoformat()
+    moment = value if value.tzinfo else value.replace(tzinfo=UTC)
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _set(message: Json, arguments: Mapping[str, Any]) -> None:

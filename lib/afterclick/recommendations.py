@@ -139,7 +139,7 @@ def _in_front(items: Sequence[ListedItem], reason: Reason) -> list[ListedItem]:
     best = max((item.score for item in items), default=0.0)
     first = [ListedItem(item_id, best, reason.kind) for item_id in dict.fromkeys(reason.item_ids)]
     rest = [item for item in items if item.item_id not in reason.item_ids]
-    return [*first, *rest][: max(len(items), len(first))]
+    return [*first, *rest][: len(items)]
 
 
 def _write_all(

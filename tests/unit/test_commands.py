@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from afterclick.cli import app
 from afterclick.commands.history import paced, segment_messages
-from afterclick.errors import StoreUnavailableError
+from afterclick.errors import ContractError, StoreUnavailableError
 from afterclick.recorded_logs import read_log, read_mapping
 from conftest import installation_variables
 
@@ -68,6 +68,27 @@ def test_replay_without_a_collector_says_how_to_start_one(log: Path, tmp_path: P
     assert isinstance(answer.exception, StoreUnavailableError)
     assert "no collector answers at http://127.0.0.1:9: start it by `afterclick collector`" in str(answer.exception)
     assert "0 of 4 lines were accepted" in str(answer.exception)
+
+
+def test_replay_of_a_log_without_times_says_where_they_were_looked_for(tmp_path: Path) -> None:
+    log, mapping = tmp_path / "log.csv", tmp_path / "mapping.yaml"
+    log.write_text("subject_id,item_id,at\nada,mug,\nada,cup,soon\n")
+    mapping.write_text("event_at: at\n")
+    command = ["replay", str(log), "--mapping", str(mapping), "--collector", "http://127.0.0.1:9"]
+
+    answer = CliRunner().invoke(app, command, env=installation_variables(tmp_path))
+
+    assert isinstance(answer.exception, ContractError)
+    assert f"none of the 2 lines of {log} has a time in column at" in str(answer.exception)
+
+
+def test_replay_of_an_empty_log_sends_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    log.write_text("subject_id,item_id,event_at\n")
+
+    answer = CliRunner().invoke(app, ["replay", str(log), "--json"], env=installation_variables(tmp_path))
+
+    assert json.loads(answer.stdout) == {"lines": 0, "acked": 0, "refused": 0, "retried": 0}
 
 
 def test_sessionize_prints_one_json_object(log: Path, tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
+from pyarrow import fs
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
@@ -83,6 +85,40 @@ def test_append_once_holds_the_lock_of_the_table_while_it_commits(
 
 def test_generation_stays_with_the_checkpoint(settings: Settings) -> None:
     assert delta_tables.generation(settings, "q") == delta_tables.generation(settings, "q") > 1_700_000_000
+
+
+def test_a_damaged_generation_is_refused_since_a_guess_could_lose_batches(settings: Settings) -> None:
+    file = generation_file(settings, "q")
+    file.parent.mkdir(parents=True)
+    file.write_bytes(b"")
+
+    with pytest.raises(SettingsError, match=rf"{file} holds '' instead of .*'q:<table>:<number>'"):
+        delta_tables.generation(settings, "q")
+
+    assert file.read_bytes() == b""
+
+
+def test_a_crash_while_the_generation_is_written_leaves_none(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class FullDisk(fs.LocalFileSystem):  # type: ignore[misc]
+        def open_output_stream(self, path: str) -> NoReturn:
+            Path(path).touch()
+            raise OSError("No space left")
+
+    found = delta_tables.filesystem_of
+    monkeypatch.setattr(delta_tables, "filesystem_of", lambda location: (FullDisk(), found(location)[1]))
+
+    with pytest.raises(OSError, match="No space left"):
+        delta_tables.generation(settings, "q")
+
+    assert not generation_file(settings, "q").exists()
+    monkeypatch.undo()
+    assert delta_tables.generation(settings, "q") == int(generation_file(settings, "q").read_text())
+
+
+def generation_file(settings: Settings, query: str) -> Path:
+    return Path(settings.storage.checkpoints).resolve() / query / "generation"
 
 
 def test_start_stream_refuses_when_another_process_holds_the_checkpoint(

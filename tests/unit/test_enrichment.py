@@ -18,6 +18,7 @@ from afterclick.dimension_files import read_dimension_file
 from afterclick.errors import ContractError
 from afterclick.pseudonyms import RawId
 from afterclick.schemas import EVENT
+from afterclick.schemas_sessions import TRIGGER_FIRED
 from afterclick.settings import Settings
 from afterclick.trigger_file import CatalogueChange
 from builders import rows_of, subject
@@ -120,6 +121,30 @@ def test_a_lower_price_and_a_return_fire_for_those_who_wait(spark: SparkSession,
     assert fired(rules[0], now=AT + timedelta(days=1, minutes=59), fired=earlier) == []
 
 
+@pytest.mark.parametrize("by_percent", [5, 10, 30, 90])
+def test_a_cut_fires_from_exactly_its_percentage_on(spark: SparkSession, by_percent: int) -> None:
+    exact = [cents for cents in range(100, 20_001) if cents * by_percent % 100 == 0]
+    rest = 100 - by_percent
+    prices = {f"exact-{cents}": (cents / 100, cents * rest // 100 / 100) for cents in exact}
+    prices |= {f"less-{cents}": (cents / 100, (cents * rest // 100 + 1) / 100) for cents in exact}
+    prices |= {f"same-{cents}": (cents / 100, cents / 100) for cents in (0, *exact)}
+    prices |= {"free now": (3.3, 0.0), "free no more": (0.0, 3.3)}
+    old, new = zip(*prices.values(), strict=True)
+    before, after = (
+        spark.createDataFrame(pa.table({"item_id": list(prices), "price": side, "in_stock": [True] * len(prices)}))
+        for side in (old, new)
+    )
+    rule = CatalogueChange("cheap", 3_600_000_000, 7 * 86_400_000_000, float(by_percent))
+
+    (row,) = find_catalogue_triggers(
+        rule, before=before, after=after, now=AT + timedelta(hours=1),
+        events=events(spark, ("e1", subject("ada"), list(prices), ["personalisation"])),
+        fired=spark.createDataFrame([], TRIGGER_FIRED),
+    ).collect()  # fmt: skip
+
+    assert set(row.item_ids) == {"free now", *(f"exact-{cents}" for cents in exact)}
+
+
 def read(spark: SparkSession, settings: Settings) -> set[tuple[Any, ...]]:
     rows = delta_tables.read_table(spark, settings, "enriched_items").collect()
     names = ("event_id", "position", "item_id", "is_item_known", "category", "list_price", "segment")
@@ -154,6 +179,18 @@ def test_import_refuses_keys_that_come_twice_and_names_them(spark: SparkSession,
         )
 
     assert delta_tables.read_table(spark, settings, "items").count() == 0
+
+
+def test_import_sets_all_rows_without_a_key_aside(spark: SparkSession, settings: Settings) -> None:
+    delta_tables.ensure_tables(spark, settings)
+    rows = catalogue({"item_id": "mug"}, {"name": "Cup"}, {"name": "Pot"}, {"item_id": ""}, {"item_id": ""})
+
+    outcome = import_dimension(spark, settings, "items", rows)
+
+    assert (outcome.rows, outcome.taken, outcome.rejected) == (5, 1, 4)
+    rejected = delta_tables.read_table(spark, settings, "rejected_rows").collect()
+    missing, empty = ("item_id_missing",), ("item_id_length",)
+    assert {(row.line, *row.reasons) for row in rejected} == {(1, *missing), (2, *missing), (3, *empty), (4, *empty)}
 
 
 def test_read_dimension_file_renames_columns_and_tells_what_is_missing(tmp_path: Path) -> None:

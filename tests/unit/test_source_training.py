@@ -283,6 +283,18 @@ def test_what_a_trigger_puts_in_front_is_in_front_of_both_lists(recommender: Rec
     assert len(found.at(500).items) == len(top.at(500).items)
 
 
+@pytest.mark.parametrize("triggered", [0, 1, 700])
+def test_a_trigger_makes_no_list_longer(recommender: Recommender, triggered: int) -> None:
+    (top,) = two_mixtures(recommender).lists([history("i03", "i11")], 50)
+    names = tuple(f"j{n}" for n in range(triggered))
+
+    found = put_in_front(top, Reason("cheaper now", "price_drop", names))
+
+    for now_ms in (50, 500):
+        before, after = ([item.item_id for item in one.at(now_ms).items] for one in (top, found))
+        assert after == [*names, *before][: len(before)]
+
+
 def test_judging_shows_what_would_have_been_shown_at_each_moment(recommender: Recommender) -> None:
     past = history("i11", "i03", "i11")
 

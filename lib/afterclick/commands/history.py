@@ -12,6 +12,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import pyarrow as pa
 
+    from afterclick.recorded_logs import LogMapping
+
 Log = Annotated[Path, typer.Argument(help="Parquet, CSV or JSON Lines.", exists=True, dir_okay=False)]
 MappingFile = Annotated[Path | None, typer.Option(help="How its columns become the default ones.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -69,6 +71,8 @@ def replay(  # noqa: PLR0917 - typer's options
 ) -> None:
     """Send a recorded log through the collector, its event times mapped so that the last one is now.
 
+    A line without a time is sent without one; a log with no time at all is refused.
+
     Example: afterclick replay log.csv --mapping my.yaml --speed 60
     """
     import httpx
@@ -81,6 +85,7 @@ def replay(  # noqa: PLR0917 - typer's options
     settings = load_settings(environment)
     rules = read_mapping(mapping)
     log = read_log(file, rules).table.sort_by("event_at")
+    _check_times(log, file, rules)
     base = collector or settings.collector.base_url
     key = settings.collector.write_keys[0].get_secret_value()
     counts = SendCounts()
@@ -106,6 +111,18 @@ def replay(  # noqa: PLR0917 - typer's options
         "retried": counts.retried,
     }
     typer.echo(json.dumps(figures) if as_json else ", ".join(f"{name} {count:,}" for name, count in figures.items()))
+
+
+def _check_times(log: "pa.Table", file: Path, rules: "LogMapping") -> None:
+    from afterclick.errors import ContractError
+
+    if len(log) and log["event_at"].null_count == len(log):
+        message = (
+            f"none of the {len(log):,} lines of {file} has a time in column {rules.columns.get('event_at', 'event_at')}, as "
+            "2026-11-24T12:00:00Z or a number since 1970. Name the right column by event_at, and the unit of numbers by "
+            "event_at_unit, in a mapping file (--mapping), as conf/mappings/otto.yaml does."
+        )
+        raise ContractError(message)
 
 
 def segment_messages(log: "pa.Table", purposes: tuple[str, ...]) -> Iterator[dict[str, Any]]:

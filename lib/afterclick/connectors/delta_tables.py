@@ -6,6 +6,7 @@ file system can lose a concurrent one; object stores bring their own log store.
 
 import fcntl
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -103,6 +104,11 @@ def transaction_id(settings: Settings, query: str, table: str) -> str:
 def generation(settings: Settings, query: str) -> int:
     """Epoch second at which the query's checkpoint was begun; a reset checkpoint gets a later one.
 
+    Raises
+    ------
+    SettingsError
+        If the file that holds it is damaged: a guess may lose batches or write them twice.
+
     Notes
     -----
     Batch ids start at 0 again with a new checkpoint; without a new generation their writes would be
@@ -112,12 +118,27 @@ def generation(settings: Settings, query: str) -> int:
     path = f"{folder}/generation"
     if filesystem.get_file_info(path).type == fs.FileType.File:
         with filesystem.open_input_stream(path) as stream:
-            return int(stream.read())
+            content = stream.read().decode(errors="replace")
+        if not content.strip().isdecimal():
+            message = (
+                f"{path} holds {content!r} instead of the second at which this checkpoint was begun, and a guess may lose "
+                f"batches. Write it into the file: it is the number of the newest txn appId '{query}:<table>:<number>' in "
+                "the _delta_log of a table that the query writes. If there is none, remove the file."
+            )
+            raise SettingsError(message)
+        return int(content)
     filesystem.create_dir(folder, recursive=True)
     begun = int(time.time())
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(str(begun).encode())
+    write_whole(filesystem, path, str(begun).encode())
     return begun
+
+
+def write_whole(filesystem: fs.FileSystem, path: str, content: bytes) -> None:
+    """Write a small file so that a crash leaves the one before it or none, never a part."""
+    beside = f"{path}.{os.getpid()}.tmp"
+    with filesystem.open_output_stream(beside) as stream:
+        stream.write(content)
+    filesystem.move(beside, path)
 
 
 def start_stream(

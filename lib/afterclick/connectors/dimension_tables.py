@@ -48,7 +48,7 @@ def import_dimension(spark: SparkSession, settings: Settings, table: str, rows: 
     Raises
     ------
     ContractError
-        If a key comes twice: which of the rows is meant? Nothing is taken then.
+        If a key comes twice (rows without one are refused by the suite): which of the rows is meant? Nothing is taken then.
     """
     key = KEYS[table]
     _refuse_repeated(table, rows[key], key)
@@ -133,7 +133,7 @@ def table_version(spark: SparkSession, settings: Settings, table: str) -> int:
 
 def _refuse_repeated(table: str, keys: pa.ChunkedArray, key: str) -> None:
     counts = pc.value_counts(keys.combine_chunks()).to_pylist()
-    repeated = sorted(str(entry["values"]) for entry in counts if entry["counts"] > 1)
+    repeated = sorted(str(entry["values"]) for entry in counts if entry["counts"] > 1 and entry["values"])
     if repeated:
         told = ", ".join(repeated[:_SHOWN]) + (", ..." if len(repeated) > _SHOWN else "")
         message = f"{table}: {len(repeated)} values of {key} come more than once: {told}. Keep one row of each."

@@ -1,6 +1,7 @@
 """The run of `jobs/replay_quarantine.py` that is under way: written down first, so that a crash can be finished."""
 
 import json
+import logging
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,11 +10,12 @@ from delta.tables import DeltaTable
 from pyarrow import fs
 from pyspark.sql import DataFrame, SparkSession
 
-from afterclick.connectors.delta_tables import filesystem_of, generation, table_lock, table_path
+from afterclick.connectors.delta_tables import filesystem_of, generation, table_lock, table_path, write_whole
 from afterclick.event_fates import POSITION, Batch
 from afterclick.quarantine_fixes import Steps
 from afterclick.settings import Settings
 
+logger = logging.getLogger(__name__)
 QUERY = "replay_quarantine"
 
 
@@ -37,20 +39,24 @@ class ReplayRun:
 def begin_run(settings: Settings, version: int, selection: str, steps: Steps) -> ReplayRun:
     """Write a new run down and return it."""
     run = ReplayRun(version, selection, steps, time.time_ns() // 1_000_000)
-    filesystem, path = _file(settings)
-    with filesystem.open_output_stream(path) as stream:
-        stream.write(json.dumps(asdict(run)).encode())
+    content = json.dumps(asdict(run)).encode()
+    write_whole(*_file(settings), content)
     return run
 
 
 def unfinished_run(settings: Settings) -> ReplayRun | None:
-    """Return the run that a crash left behind."""
+    """Return the run that a crash left behind; one whose file cannot be read never began, and is told and left out."""
     filesystem, path = _file(settings)
     if filesystem.get_file_info(path).type != fs.FileType.File:
         return None
     with filesystem.open_input_stream(path) as stream:
-        content: dict[str, Any] = json.loads(stream.read())
-    return ReplayRun(**content)
+        content = stream.read()
+    try:
+        run: dict[str, Any] = json.loads(content)
+    except ValueError as error:
+        logger.warning("%s cannot be read (%s): its replay never began, nothing of it is in the tables", path, error)
+        return None
+    return ReplayRun(**run)
 
 
 def end_run(settings: Settings) -> None:
