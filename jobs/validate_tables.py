@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pyspark.sql import SparkSession
 
 from afterclick.connectors import delta_tables
-from afterclick.job_runner import job_context
+from afterclick.job_runner import job_context, report_failure
 from afterclick.quality import read_suite
 from afterclick.schemas import TABLES
 from afterclick.settings import Settings
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def main(argv: Sequence[str] | None = None) -> int:
     """Validate all tables; 1 when one of them breaks its suite."""
     with job_context("validate_tables", argv) as (spark, settings):
-        return 1 if any(validate_tables(spark, settings).values()) else 0
+        return report_failure() if any(validate_tables(spark, settings).values()) else 0
 
 
 def validate_tables(

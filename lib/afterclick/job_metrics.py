@@ -50,6 +50,8 @@ class JobMetrics:
     """Every metric of the streams."""
 
     def __init__(self) -> None:
+        self.run_failed = False
+        """Whether this run has failed although no exception says so."""
         registry = self.registry = CollectorRegistry()
         self.batch_seconds = Histogram(
             "afterclick_batch_duration_seconds",

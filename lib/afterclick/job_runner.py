@@ -24,6 +24,8 @@ from afterclick.spark_session import build_spark
 from afterclick.watchdog import Watchdog, end_stalled
 
 logger = logging.getLogger(__name__)
+STREAMS = frozenset({"build_sessions", "enrich_events", "ingest_events", "log_shown_lists", "update_recommendations"})
+"""Jobs that run until they are stopped; `run_streams` runs several and is named after them."""
 _LOOK_SECONDS = 0.5
 """Between two looks at the queries: batches take 50 ms or more, and Spark remembers the last 32 (conf/base.yaml)."""
 
@@ -37,7 +39,8 @@ def job_context(
     configure_logging(settings.logs)
     logger.info("settings %s", settings)
     jars = spark_jars(default_cache_dir()) if settings.environment == "local" else ()
-    with exported_metrics(name, job_metrics(), settings.metrics):
+    is_stream = STREAMS.issuperset(name.split("-"))
+    with exported_metrics(name, job_metrics(), settings.metrics, is_stream=is_stream):
         is_given = has_session()
         spark = build_spark(name, settings.spark, jars=jars)
         try:
@@ -83,7 +86,7 @@ def run_stream(*queries: StreamingQuery, stalled_after_seconds: float = 900.0) -
         watcher.log_finished()
     for error in failures:
         _log_failure(error)
-    return 1 if failures or stalled or not stopping else 0
+    return report_failure() if failures or stalled or not stopping else 0
 
 
 def _watch(
@@ -100,6 +103,12 @@ def _watch(
     for query in stalled:
         end_stalled(query, limit_seconds)
     return stalled
+
+
+def report_failure() -> int:
+    """Note that this run has failed, for Prometheus; the exit code of a job that raises nothing."""
+    job_metrics().run_failed = True
+    return 1
 
 
 def report_refusal(error: ModelRefusedError) -> int:

@@ -1,4 +1,4 @@
-"""How a job's metrics leave it: a loopback port while it runs, a text file after it ended."""
+"""How Prometheus finds collector, API and jobs; a job's metrics: a loopback port while it runs, a text file after its end."""
 
 import json
 import logging
@@ -11,29 +11,53 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
 
 from afterclick.job_metrics import JobMetrics, RunMetrics
-from afterclick.setting_sections import MetricsSettings
+from afterclick.setting_sections import HttpSettings, MetricsSettings
 
 logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def exported_metrics(name: str, metrics: JobMetrics, settings: MetricsSettings) -> Iterator[None]:
+def exported_metrics(
+    name: str, metrics: JobMetrics, settings: MetricsSettings, *, is_stream: bool = False
+) -> Iterator[None]:
     """Serve a job's metrics while it runs and leave how it ended as a text file.
 
     1. ``/metrics`` on ``metrics.port``, 2. its address in ``metrics.discovery_dir`` in the format of Prometheus'
     ``file_sd_configs``, taken away at the end (a crash leaves it: the target is down), 3. ``afterclick_job_*`` in
-    ``metrics.textfile_dir`` for the node exporter.
+    ``metrics.textfile_dir`` for the node exporter. A run has failed after an exception or `JobMetrics.run_failed`.
+
+    Parameters
+    ----------
+    is_stream
+        It should run until it is stopped: a failure leaves its address too.
     """
     begun, failed = time.time(), True
+    metrics.run_failed = False
     entry = _start_server(name, metrics.registry, settings)
     try:
         yield
-        failed = False
+        failed = metrics.run_failed
     finally:
-        if entry:
+        if entry and not (is_stream and failed):
             entry.unlink(missing_ok=True)
         if settings.textfile_dir:
             _leave_textfile(name, settings.textfile_dir, begun=begun, failed=failed)
+
+
+@contextmanager
+def service_address(name: str, service: HttpSettings, settings: MetricsSettings) -> Iterator[None]:
+    """Leave a service's address in ``metrics.discovery_dir``, folder ``services``; an exception or a crash leaves it there.
+
+    One file a port, so that several processes keep apart; none for port 0, which is known to nobody before it is bound.
+    """
+    if settings.discovery_dir is None or service.port == 0:
+        yield
+        return
+    entry = settings.discovery_dir / "services" / f"{name}_{service.port}.json"
+    scheme, _, address = service.base_url.partition("://")
+    _write(entry, json.dumps([{"targets": [address], "labels": {"__scheme__": scheme}}]))
+    yield
+    entry.unlink(missing_ok=True)
 
 
 def _start_server(name: str, registry: CollectorRegistry, settings: MetricsSettings) -> Path | None:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from afterclick.collector.ingest import Metrics
 from afterclick.job_metrics import FRESHNESS_BOUNDS, JobMetrics, RunMetrics
+from afterclick.job_runner import STREAMS
 from afterclick.serving.app import create_app
 from afterclick.settings import Settings
 
@@ -85,6 +86,14 @@ def test_each_alert_says_what_to_do_and_has_a_test() -> None:
     assert all(rule["annotations"].keys() == {"summary", "action"} for rule in alerts.values())
     assert {case["alertname"] for case in cases if case.get("exp_alerts")} == alerts.keys()
     assert {case["alertname"] for case in cases if not case.get("exp_alerts")} == alerts.keys()
+
+
+def test_streams_are_the_jobs_that_run_until_stopped() -> None:
+    """Their failure leaves their address, and their restarts are counted."""
+    jobs = {path.stem for path in Path("jobs").glob("*.py") if "return run_stream(" in path.read_text(encoding="utf-8")}
+    (restarts,) = (rule["expr"] for rule in rules() if rule.get("alert") == "AfterclickStreamRestarts")
+
+    assert jobs - {"run_streams"} == STREAMS == set(re.findall(r"\((\w+(?:\|\w+)+)\)", restarts)[0].split("|"))
 
 
 def test_dashboards_name_the_provisioned_source() -> None:

@@ -24,6 +24,7 @@ from nightly import NIGHTLY
 from watched_stack import (
     GO_ON,
     OVERDUE_S,
+    RESTARTS_S,
     RULES,
     STOP,
     WatchedStack,
@@ -75,7 +76,8 @@ def test_every_alert_fires_under_its_fault_and_clears_after(here: Settings) -> N
             dashboards_have_data(stack)
             wait_until(lambda: not stack.firing(), 240, lambda: f"without a fault: {stack.firing()}")
             for fault in (
-                old_model, much_rejected, broker_away, store_away, stream_killed, stream_frozen, defect_and_lag, jobs,
+                old_model, much_rejected, broker_away, store_away, stream_killed, stream_again_and_again, stream_frozen,
+                defect_and_lag, services_killed, nobody_reads_text_files, jobs,
             ):  # fmt: skip
                 begun = time.monotonic()
                 fault(stack)
@@ -124,19 +126,21 @@ def broker_away(stack: WatchedStack) -> None:
 
 
 def store_away(stack: WatchedStack) -> None:
-    """Let the stream end with an error, its Java stopped just then, so that it hangs on the way out."""
+    """Let the stream end with an error, its Java stopped just then, so that it hangs on the way out; then it is down."""
     settings, fast = stack.settings, stack.running["fast"]
     port = int(settings.redis.url.get_secret_value().rsplit(":", 1)[1].split("/")[0])
     java = stack.java_of("fast")
-    with stack.fault("ServedWithoutStore", "QueryEnded") as fires:
-        kill_process(settings.state_dir, "valkey")
-        wait_until(lambda: "query failed" in fast.log.read_text(), 120, lambda: "the stream goes on without Redis")
-        os.kill(java.pid, STOP)
-        fires()
-        os.kill(java.pid, GO_ON)
-        start_valkey(settings.state_dir, port=port)
-        assert fast.process.wait(timeout=120) == 1
-        stack.serve_model(RECENT)
+    with stack.fault("JobDown", "JobFailed") as fires_after:
+        with stack.fault("ServedWithoutStore", "QueryEnded") as fires:
+            kill_process(settings.state_dir, "valkey")
+            wait_until(lambda: "query failed" in fast.log.read_text(), 120, lambda: "the stream goes on without Redis")
+            os.kill(java.pid, STOP)
+            fires()
+            os.kill(java.pid, GO_ON)
+            start_valkey(settings.state_dir, port=port)
+            assert fast.process.wait(timeout=120) == 1
+            stack.serve_model(RECENT)
+        fires_after()
         restart_what_ended(stack)
 
 
@@ -145,6 +149,29 @@ def stream_killed(stack: WatchedStack) -> None:
         stack.kill("fast")
         fires()
         stack.start("fast")
+
+
+def stream_again_and_again(stack: WatchedStack) -> None:
+    with stack.fault("StreamRestarts", seconds=2 * RESTARTS_S) as fires:
+        for _ in range(4):
+            stack.kill("fast")
+            stack.start("fast")
+        fires()
+
+
+def services_killed(stack: WatchedStack) -> None:
+    for part, alert in (("collector", "CollectorDown"), ("serve", "ServingDown")):
+        with stack.fault(alert) as fires:
+            stack.kill(part)
+            fires()
+            stack.start(part)
+
+
+def nobody_reads_text_files(stack: WatchedStack) -> None:
+    with stack.fault("NodeExporterDown") as fires:
+        kill_process(stack.settings.state_dir, "node")
+        fires()
+        stack.start_node_exporter()
 
 
 def stream_frozen(stack: WatchedStack) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ import yaml
 from afterclick.collector import app as collector
 from afterclick.collector.messages import Event
 from afterclick.job_metrics import JobMetrics
+from afterclick.local import services
 from afterclick.local.processes import free_port, is_listening
-from afterclick.metrics_export import exported_metrics
+from afterclick.metrics_export import exported_metrics, service_address
 from afterclick.models import save_model
 from afterclick.served_model import model_folder
 from afterclick.serving import app as serving
@@ -66,7 +68,11 @@ def busy(settings: Settings) -> Iterator[Settings]:
     threads = [threading.Thread(target=server.run) for server in servers]
     metrics, ended = JobMetrics(), threading.Event()
     work = threading.Thread(target=keep_busy, args=(here, metrics, ended))
-    with exported_metrics("streams", metrics, here.metrics):
+    with (
+        exported_metrics("streams", metrics, here.metrics),
+        service_address("collector", here.collector, here.metrics),
+        service_address("serving", here.serving, here.metrics),
+    ):
         for thread in threads:
             thread.start()
         wait_until(lambda: all(map(is_listening, apps)))
@@ -122,14 +128,31 @@ def test_every_dashboard_query_has_data(busy: Settings, tmp_path: Path) -> None:
         server.wait(20)
 
 
+def test_a_stopped_service_takes_its_address_away_and_a_killed_one_leaves_it(settings: Settings) -> None:
+    port, folder = free_port(), settings.state_dir / "metrics" / "services"
+    variables = {
+        "AFTERCLICK_SERVING__PORT": str(port),
+        "AFTERCLICK_KAFKA__BOOTSTRAP_SERVERS": settings.kafka.bootstrap_servers,
+        "AFTERCLICK_REDIS__URL": settings.redis.url.get_secret_value(),
+        "AFTERCLICK_PRIVACY__PSEUDONYM_KEY": settings.privacy.pseudonym_key.get_secret_value(),
+    }
+    child = partial(services.start_service, "api", ["-m", "afterclick.cli", "serve"], settings, variables=variables)
+
+    for end, code, left in ((services.stop_service, 0, []), (services.kill_service, -9, [f"serving_{port}.json"])):
+        service = child()
+        services.wait_until_ready(service, f"http://127.0.0.1:{port}/metrics")
+        assert [path.name for path in folder.iterdir()] == [f"serving_{port}.json"]
+        end(service)
+        assert service.process.returncode == code
+        assert [path.name for path in folder.iterdir()] == left
+
+
 def configuration(settings: Settings) -> dict[str, Any]:
     """Return ours with this test's addresses, and every second: the file has intervals for production."""
     text = Path("conf/monitoring/prometheus.yaml").read_text(encoding="utf-8")
     places = {
         "../../.afterclick/metrics": f"{settings.metrics.discovery_dir}",
         "rules.yaml": str(Path("conf/monitoring/rules.yaml").resolve()),
-        "127.0.0.1:8180": f"127.0.0.1:{settings.collector.port}",
-        "127.0.0.1:8181": f"127.0.0.1:{settings.serving.port}",
     }
     for ours, here in places.items():
         assert ours in text

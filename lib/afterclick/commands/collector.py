@@ -18,10 +18,10 @@ def collector(
 
     from afterclick.collector.app import create_app
     from afterclick.collector.event_sink import KafkaSink
-    from afterclick.commands.http import run_http
+    from afterclick.commands.http import run_service
     from afterclick.settings import load_settings
 
     settings = load_settings(environment)
     sink = KafkaSink(settings.kafka, settings.collector, settings.faults.crash_point)
     app = create_app(settings, sink, lambda: datetime.now(UTC))
-    run_http(app, settings.collector, settings.logs)
+    run_service("collector", app, settings.collector, settings)

@@ -12,12 +12,12 @@ def serve(environment: Environment = None) -> None:
 
     Example: afterclick serve & curl 'http://127.0.0.1:8181/v1/recommendations/ada?n=5&explain=true'
     """
-    from afterclick.commands.http import run_http
+    from afterclick.commands.http import run_service
     from afterclick.serving.app import create_app
     from afterclick.settings import load_settings
 
     settings = load_settings(environment)
-    run_http(create_app(settings), settings.serving, settings.logs)
+    run_service("serving", create_app(settings), settings.serving, settings)
 
 
 def rebuild_cache(
