@@ -60,7 +60,7 @@ def test_days_that_are_set_change_their_table_only() -> None:
 
 
 @pytest.mark.parametrize(
-    "days", [{"quarantaine": 90}, {"hot_subjects": 90}, {"sessions": 0}, {"sessions": -1}, {"sessions": 99_999}]
+    "days", [{"quarantines": 90}, {"hot_subjects": 90}, {"sessions": 0}, {"sessions": -1}, {"sessions": 99_999}]
 )
 def test_days_that_maintenance_cannot_keep_are_refused_with_what_it_can(days: dict[str, int | None]) -> None:
     with pytest.raises(
