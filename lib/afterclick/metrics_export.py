@@ -14,6 +14,7 @@ from afterclick.job_metrics import JobMetrics, RunMetrics
 from afterclick.setting_sections import HttpSettings, MetricsSettings
 
 logger = logging.getLogger(__name__)
+_FOLDER, _FILE = 0o755, 0o644
 
 
 @contextmanager
@@ -53,6 +54,7 @@ def service_address(name: str, service: HttpSettings, settings: MetricsSettings)
     if settings.discovery_dir is None or service.port == 0:
         yield
         return
+    _make_readable(settings.discovery_dir)
     entry = settings.discovery_dir / "services" / f"{name}_{service.port}.json"
     scheme, _, address = service.base_url.partition("://")
     _write(entry, json.dumps([{"targets": [address], "labels": {"__scheme__": scheme}}]))
@@ -83,8 +85,9 @@ def _leave_textfile(name: str, folder: Path, *, begun: float, failed: bool) -> N
         ended.success.labels(name).set(success)
     ended.failed.labels(name).set(failed)
     ended.seconds.labels(name).set(now - begun)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_readable(folder)
     write_to_textfile(str(path), ended.registry)
+    path.chmod(_FILE)
 
 
 def last_success(path: Path) -> float | None:
@@ -98,8 +101,16 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
+def _make_readable(folder: Path) -> None:
+    """Create a folder that other users may look into: Prometheus is one, a service's umask hides files, and these name nobody."""
+    if not folder.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(_FOLDER)
+
+
 def _write(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    _make_readable(path.parent)
     part = path.with_suffix(".part")  # Prometheus watches for .json
     part.write_text(text, encoding="utf-8")
+    part.chmod(_FILE)
     part.replace(path)

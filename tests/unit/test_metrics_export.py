@@ -1,6 +1,8 @@
 """A job's metrics are on a loopback port while it runs; a text file says how it ended."""
 
 import json
+import os
+import stat
 import urllib.request
 from pathlib import Path
 
@@ -38,6 +40,25 @@ def test_failed_run_shows_and_keeps_the_last_success(tmp_path: Path) -> None:
 
     assert 'afterclick_job_failed{batch_job="train_model"} 1.0' in file.read_text(encoding="utf-8")
     assert last_success(file) == succeeded is not None
+
+
+def test_other_users_read_what_a_service_with_a_closed_umask_leaves(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    settings = MetricsSettings(port=0, discovery_dir=folder, textfile_dir=folder)
+    before = os.umask(0o077)
+    try:
+        with (
+            exported_metrics("job", JobMetrics(), settings),
+            service_address("api", CollectorSettings(port=1), settings),
+        ):
+            told = [*folder.rglob("*.json")]
+            modes = [stat.S_IMODE(one.stat().st_mode) for one in (folder, folder / "services", *told)]
+    finally:
+        os.umask(before)
+
+    assert len(told) == 2
+    assert modes == [0o755, 0o755, 0o644, 0o644]
+    assert stat.S_IMODE((folder / "afterclick_job.prom").stat().st_mode) == 0o644
 
 
 def test_run_that_says_it_failed_is_no_success(tmp_path: Path) -> None:
