@@ -78,7 +78,8 @@ class KeyRing:
         *,
         configured_scopes: frozenset[Scope] = frozenset({Scope.INGEST}),
     ) -> None:
-        keys = [AccessKey("configured", digest_of(key), configured_scopes, now) for key in configured]
+        digests = [digest_of(key) for key in configured]
+        keys = [AccessKey(f"configured-{digest[:12]}", digest, configured_scopes, now) for digest in digests]
         self._configured = {key.digest: key for key in keys}
         self._source = source
         self._keys: Mapping[str, AccessKey] = self._configured

@@ -46,6 +46,33 @@ def test_both_keys_open_until_the_old_one_ends(store: KeyStore) -> None:
     assert [ring.find(key, Scope.INGEST, at_the_end) is not None for key in (old, new)] == [False, True]
 
 
+def test_a_key_that_ends_is_not_kept_alive_by_another_rotation(store: KeyStore) -> None:
+    record, old = store.create({Scope.ADMIN}, NOW)
+    store.rotate(record.key_id, NOW, NOW + timedelta(hours=1))
+
+    _, newest = store.rotate(record.key_id, NOW, NOW + timedelta(hours=24))
+    with pytest.raises(SettingsError, match=r"ended at .* keys create"):
+        store.rotate(record.key_id, NOW + timedelta(hours=1), NOW + timedelta(hours=25))
+
+    ring = KeyRing([], store, NOW)
+    assert ring.find(old, Scope.ADMIN, NOW + timedelta(hours=1)) is None
+    assert ring.find(newest, Scope.ADMIN, NOW + timedelta(hours=1)) is not None
+
+
+def test_configured_keys_are_told_apart() -> None:
+    ring = KeyRing(["shop-a", "shop-b"], None, NOW)
+
+    found = [ring.find(key, Scope.INGEST, NOW) for key in ("shop-a", "shop-b")]
+
+    assert len({key.key_id for key in found if key}) == 2
+
+
+def test_a_request_that_is_counted_late_owes_nothing_for_those_before_it() -> None:
+    limits = RateLimits(10)
+
+    assert [limits.seconds_to_wait("a", 1, None, now) for now in (100.0, 97.0, 97.0)] == [0, 0, 0]
+
+
 def test_a_revoked_key_opens_nothing_after_the_next_refresh(store: KeyStore) -> None:
     record, key = store.create({Scope.INGEST}, NOW)
     ring = KeyRing([], store, NOW)

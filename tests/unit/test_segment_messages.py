@@ -69,6 +69,27 @@ def test_read_message_writes_every_field() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("name", "path"), [("Page Engaged", "/left"), ("Product Viewed", "/here")], ids=["engagement", "others"]
+)
+def test_read_message_credits_the_page_that_was_left_with_what_was_done_there(name: str, path: str) -> None:
+    """A one-page application tells it when the browser shows the next one already."""
+    sent = message(
+        event=name,
+        properties={"product_id": "mug", "path": "/left", "dwell_ms": 9},
+        context={**GRANTED, "page": {"path": "/here"}},
+    )
+
+    assert event_of(sent)["page_path"] == path
+
+
+@pytest.mark.parametrize(("sent", "kept"), [(2.0, 2), (1.5, 1.5), ("2", "2"), (1e300, 1e300)])
+def test_read_message_writes_whole_quantities_as_whole_numbers(sent: Any, kept: Any) -> None:
+    event = event_of(message(properties={"product_id": "mug", "quantity": sent}))
+
+    assert repr(event["items"][0]["quantity"]) == repr(kept)
+
+
 def test_read_message_keys_by_subject_and_keeps_the_raw_id_out() -> None:
     draft = read_message(json.dumps(message(userId="ada@example.org")).encode(), Arrival(AT), RULES)
 

@@ -23,6 +23,7 @@ ADA = Person("owner", subject("ada"), {"analytics": YES})
 CONSENT = {"categoryPreferences": {"analytics": True}}
 ENTITY = {"schema": "iglu:com.afterclick/consent/jsonschema/1-0-0", "data": CONSENT}
 CONTEXTS = "iglu:com.snowplowanalytics.snowplow/contexts/jsonschema/1-0-1"
+ACTION = "iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2"
 UNSTRUCT = "iglu:com.snowplowanalytics.snowplow/unstruct_event/jsonschema/1-0-0"
 
 
@@ -48,7 +49,7 @@ def snowplow(*, entities: Any = (), encoded: bool = True, **fields: str) -> dict
 
 def ecommerce(action: str) -> dict[str, Any]:
     event = {
-        "schema": "iglu:com.snowplowanalytics.snowplow.ecommerce/snowplow_ecommerce_action/jsonschema/1-0-2",
+        "schema": ACTION,
         "data": {"type": action},
     }
     product = {"id": "mug", "price": 3.5, "currency": "EUR", "quantity": 2}
@@ -107,9 +108,12 @@ def test_snowplow_page_ping_says_how_far() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{"e": "ue", "ue_px": "***"}, {"e": "ue", "ue_pr": "{}"}, {"e": "ue", "ue_pr": "["}, {"e": "zz"}],
-    ids=["not_base64", "no_schema", "not_json", "unknown_kind"],
-)
+    [
+        {"e": "ue", "ue_px": "***"}, {"e": "ue", "ue_pr": "{}"}, {"e": "ue", "ue_pr": "["}, {"e": "zz"},
+        {"e": "ue", "ue_pr": json.dumps({"schema": UNSTRUCT, "data": {"schema": ACTION, "data": {"type": 7}}})},
+    ],
+    ids=["not_base64", "no_schema", "not_json", "unknown_kind", "action_is_no_text"],
+)  # fmt: skip
 def test_snowplow_refuses_what_it_cannot_read(fields: dict[str, Any]) -> None:
     with pytest.raises(Refused):
         snowplow(**fields)

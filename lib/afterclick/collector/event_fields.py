@@ -37,7 +37,7 @@ def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival, happ
         "items": _items_of(kind, properties),
         "order_id": as_text(_first(properties, "order_id", "orderId", "transaction_id")),
         "currency": properties.get("currency"),
-        **_page_fields(context, properties),
+        **_page_fields(kind, context, properties),
         **_device_fields(context, arrival),
         **(_engagement_fields(properties) if kind is EventType.ENGAGEMENT else _NO_ENGAGEMENT),
         "form_id": as_text(_first(properties, "form_id", "formId", "form_name")) if kind is EventType.FORM else None,
@@ -47,6 +47,7 @@ def event_fields(message: Message, call: str, raw: bytes, arrival: Arrival, happ
     }
 
 
+_EXACT = 2**53
 _NO_ENGAGEMENT: Json = {"dwell_ms": None, "scroll_percent": None}
 
 
@@ -57,11 +58,13 @@ def _engagement_fields(properties: Json) -> Json:
     }
 
 
-def _page_fields(context: Context, properties: Json) -> Json:
+def _page_fields(kind: EventType, context: Context, properties: Json) -> Json:
     page = context.page or {}
+    here, told = page.get("path"), properties.get("path")
+    is_of_told = kind is EventType.ENGAGEMENT  # said when a page is left: the client may be at the next one already
     campaign = (context.campaign or {}).get("name")
     return {
-        "page_path": page.get("path") or properties.get("path"),
+        "page_path": (told or here) if is_of_told else (here or told),
         "referrer_host": _host(page.get("referrer") or properties.get("referrer")),
         "campaign": campaign if isinstance(campaign, str) else None,
     }
@@ -92,9 +95,15 @@ def _items_of(kind: EventType, properties: Json) -> Any:
 def _item(product: Json) -> Json:
     return {
         "item_id": as_text(_item_id(product)),
-        "quantity": product.get("quantity"),
+        "quantity": _whole(product.get("quantity")),
         "price": product.get("price"),
     }
+
+
+def _whole(value: Any) -> Any:
+    """Return a whole number as one: some languages' JSON has ``2.0``."""
+    is_one = isinstance(value, float) and value.is_integer() and abs(value) < _EXACT
+    return int(value) if is_one else value
 
 
 def _item_id(product: Json) -> Any:

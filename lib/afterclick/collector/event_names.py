@@ -12,14 +12,15 @@ from afterclick.vocabulary import EventType
 
 NAMES: dict[EventType, tuple[str, ...]] = {
     EventType.VIEW: ("product viewed", "viewed product", "product clicked", "clicked product", "view item",
-                     "select item", "product view"),
-    EventType.CART: ("product added", "added product", "add to cart"),
+                     "select item", "product view", "list click"),
+    EventType.CART: ("product added", "added product", "add to cart", "wishlist product added to cart"),
     EventType.REMOVE_FROM_CART: ("product removed", "removed product", "remove from cart"),
     EventType.PURCHASE: ("order completed", "completed order", "purchase", "transaction"),
     EventType.LIST_VIEW: ("product list viewed", "viewed product list", "viewed product category", "view item list", "list view"),
     EventType.SEARCH: ("products searched", "searched products", "search", "view search results", "site search"),
     EventType.WISHLIST: ("product added to wishlist", "added product to wishlist", "add to wishlist"),
-    EventType.CHECKOUT: ("checkout started", "started checkout", "begin checkout", "checkout step"),
+    EventType.CHECKOUT: ("checkout started", "started checkout", "begin checkout", "checkout step",
+                          "checkout step viewed", "viewed checkout step", "checkout step completed", "completed checkout step"),
     EventType.REFUND: ("order refunded", "refunded order", "refund"),
     EventType.ENGAGEMENT: ("page engaged", "user engagement", "scroll", "page ping"),
     EventType.FORM: ("form submitted", "form submit", "submit form"),

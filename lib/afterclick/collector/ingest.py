@@ -1,6 +1,7 @@
 """One ingest request: body, write key, rate, messages, Kafka, answer."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ class Ingest:
                 f"the batch has {len(opened.messages)} messages, at most {self._settings.max_batch_events} may be sent"
             )
             return await self._refuse_whole(key, opened.messages[0], Refused("batch_too_long", told), opened.arrival)
-        now = opened.arrival.received_at.timestamp()
+        now = time.monotonic()  # not when it began to arrive: a slow body would owe what others were given since
         if wait := self._rates.seconds_to_wait(key.key_id, len(opened.messages), key.events_per_second, now):
             return refuse(429, "this key sends faster than it may", retry_after=wait)
         drafts, rejected = self._read(opened)

@@ -26,6 +26,7 @@ class RateLimits:
         rate = rate or self._default
         full = rate * _BURST_SECONDS
         tokens, since = self._buckets.get(key_id, (full, now))
+        now = max(now, since)
         tokens = min(full, tokens + (now - since) * rate)
         is_allowed = tokens >= min(events, full)
         self._buckets[key_id] = (tokens - events if is_allowed else tokens, now)

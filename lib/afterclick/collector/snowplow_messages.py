@@ -80,10 +80,13 @@ def _self_describing(sent: dict[str, str], entities: list[tuple[str, Json]]) -> 
     if name != _ACTION:
         return "track", name, {**data, "price": data.get("unitPrice", data.get("price"))}
     products = [entity for kind, entity in entities if kind == "product"]
-    transaction = _data_of(entities, "transaction") or {}
+    transaction = _data_of(entities, "transaction") or _data_of(entities, "refund") or {}
     currency = transaction.get("currency") or next((p["currency"] for p in products if p.get("currency")), None)
     order_id = transaction.get("transaction_id")
-    return "track", data.get("type"), {"products": products, "currency": currency, "order_id": order_id}
+    action = data.get("type")
+    if not isinstance(action, str | None):
+        raise ValueError("the type of an e-commerce action is not a text")  # noqa: TRY004 - bad data, not a bug
+    return "track", action, {"products": products, "currency": currency, "order_id": order_id}
 
 
 def _entities(sent: dict[str, str]) -> list[tuple[str, Json]]:

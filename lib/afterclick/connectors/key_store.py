@@ -60,8 +60,21 @@ class KeyStore:
         return record, key
 
     def rotate(self, key_id: str, now: datetime, ends_at: datetime) -> tuple[AccessKey, str]:
-        """Return a new key with the old one's scopes; the old one ends at `ends_at`."""
+        """Return a new key with the old one's scopes; the old one ends at `ends_at`, or before if it was to.
+
+        Raises
+        ------
+        SettingsError
+            If there is no such key, or it has ended.
+        """
         old = self._one(key_id)
+        if old.expires_at is not None:
+            if old.expires_at <= now:
+                message = (
+                    f"key {key_id!r} ended at {old.expires_at.isoformat()}; make a new one with afterclick keys create"
+                )
+                raise SettingsError(message)
+            ends_at = min(ends_at, old.expires_at)
         with _telling("written"), self._engine.begin() as connection:
             connection.execute(update(_KEYS).where(_KEYS.c.key_id == key_id).values(expires_at=ends_at.isoformat()))
         return self.create(old.scopes, now, events_per_second=old.events_per_second)
