@@ -60,7 +60,7 @@ class Covisitation:
         self.totals = np.zeros(n_items)
 
     def add(self, steps: Steps) -> None:
-        """Count steps; a new follower of a full item takes the weakest one's place."""
+        """Count steps; of a full item's followers and its new ones the strongest stay, and the strongest new one in any case."""
         if not len(steps.before):
             return
         np.add.at(self.totals, steps.before, steps.weights)
@@ -88,9 +88,11 @@ class Covisitation:
         rows = before[starts]
         weakest = np.argsort(self.weights[rows], axis=1, kind="stable")
         row_of = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(before)]))
-        slots = weakest[row_of[fits], place[fits]]
-        self.followers[before[fits], slots] = after[fits]
-        self.weights[before[fits], slots] = weights[fits]
+        before, after, weights, place = before[fits], after[fits], weights[fits], place[fits]
+        slots = weakest[row_of[fits], place]
+        wins = (place == 0) | (weights > self.weights[before, slots])  # stored ones ascend, new ones descend
+        self.followers[before[wins], slots[wins]] = after[wins]
+        self.weights[before[wins], slots[wins]] = weights[wins]
 
 
 class Followers(NamedTuple):

@@ -1,6 +1,8 @@
 """Followers: directed, nearer steps weigh more, memory bounded; in blocks as event by event."""
 
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from afterclick.covisitation import Covisitation, Steps, score_covisitation, steps_to
 from afterclick.sequences import Sequences
@@ -57,6 +59,23 @@ def test_add_lets_a_new_follower_take_the_weakest_one_s_place_when_the_row_is_fu
     table.add(Steps(np.array([0]), np.array([3]), np.array([2.0])))
 
     assert set(table.followers[0].tolist()) == {1, 3}
+
+
+@given(
+    st.lists(st.integers(2, 99), max_size=4, unique=True),
+    st.lists(st.integers(1, 99), min_size=1, max_size=9, unique=True),
+)
+def test_add_in_one_go_keeps_the_strongest_of_old_and_new_and_the_strongest_new_one_in_any_case(
+    old: list[int], new: list[int]
+) -> None:
+    table = Covisitation(30, capacity=4)
+    for first, weights in ((1, old), (10, new)):
+        followers = first + np.arange(len(weights))
+        table.add(Steps(np.zeros(len(weights), np.int64), followers, np.array(weights, float)))
+
+    strongest = sorted([*old, *new])[-4:]
+    strongest[0] = min(strongest[0], max(new))
+    assert sorted(table.weights[0][table.followers[0] >= 0].tolist()) == strongest
 
 
 def test_score_covisitation_prefers_what_followed_the_newest_item() -> None:
