@@ -13,9 +13,6 @@ from rich.table import Table
 from afterclick.commands.serving import Environment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from afterclick.connectors.erasure_store import Receipt
     from afterclick.pseudonyms import RawId
 
 User = Annotated[str | None, typer.Option(help="Their user id.")]
@@ -60,16 +57,21 @@ def erase(
     from afterclick.settings import load_settings
 
     erasure = begin(load_settings(environment), _raw_id(user, anonymous))
-    if erasure is None:
-        Console(stderr=True).print("nothing is kept of this person, or their erasure was asked for before")
+    told = "nothing is kept of this person, or their erasure was asked for before"
+    told = f"erasure {erasure.erasure_id}" if erasure else told  # now: what follows may fail, and the id would be lost
+    Console(stderr=True).print(told, highlight=False, soft_wrap=True)
     if not later:
+        from afterclick.connectors.delta_tables import ensure_tables
         from afterclick.job_runner import job_context
         from jobs.erase_subjects import erase_pending
 
         with job_context("erase_subjects", ["--environment", environment] if environment else []) as (spark, settings):
+            ensure_tables(spark, settings)
             erase_pending(spark, settings)
     if erasure:
         receipt(erasure.erasure_id, environment, as_json)
+    elif as_json:
+        typer.echo(json.dumps({"erasure_id": None, "is_clean": None, "receipts": []}))
 
 
 def receipt(
@@ -85,12 +87,14 @@ def receipt(
     from afterclick.connectors.subject_store import open_subject_store
     from afterclick.settings import load_settings
 
-    receipts = ErasureStore(open_subject_store(load_settings(environment))).receipts(erasure_id).values()
-    if not receipts:
+    store = ErasureStore(open_subject_store(load_settings(environment)))
+    asked, receipts = store.read(erasure_id), store.receipts(erasure_id).values()
+    if not asked:
         raise typer.BadParameter(f"there is no erasure {erasure_id!r}")
     if as_json:
         told = [one._asdict() for one in receipts]
-        typer.echo(json.dumps({"erasure_id": erasure_id, "is_clean": _is_clean(receipts), "receipts": told}))
+        is_clean = not asked[0].subject_ids and all(one.clean_ms is not None for one in receipts)
+        typer.echo(json.dumps({"erasure_id": erasure_id, "is_clean": is_clean, "receipts": told}))
         return
     table = Table("store", "gone since", "clean since", "why", title=f"erasure {erasure_id}")
     for one in receipts:
@@ -168,10 +172,6 @@ def _raw_id(user: str | None, anonymous: str | None) -> "RawId":
     if bool(user) == bool(anonymous):
         raise typer.BadParameter("give either --user or --anonymous")
     return RawId("user", user) if user else RawId("anonymous", str(anonymous))
-
-
-def _is_clean(receipts: "Iterable[Receipt]") -> bool:
-    return all(one.clean_ms is not None for one in receipts)
 
 
 def _time(ms: int | None) -> str:

@@ -1,5 +1,6 @@
 """One Kafka broker (KRaft) on loopback."""
 
+import json
 import subprocess
 from pathlib import Path
 
@@ -43,7 +44,8 @@ def start_kafka(folder: Path, jars: list[Path], java_home: Path, *, port: int) -
     data = folder.resolve() / "kafka"
     data.mkdir(parents=True, exist_ok=True)
     properties = folder.resolve() / "kafka.properties"
-    text = _PROPERTIES.format(port=port, controller=free_port(), data=data)
+    escaped = json.dumps(str(data))[1:-1]  # Java reads the file as ISO 8859-1, and JSON's escapes for the rest
+    text = _PROPERTIES.format(port=port, controller=free_port(), data=escaped)
     properties.write_text(text, encoding="utf-8")
     java = [
         str(java_home / "bin" / "java"),
