@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from afterclick.connectors import delta_tables, model_registry
 from afterclick.connectors.accepted_events import read_accepted
 from afterclick.holdout import visits_since
-from afterclick.interactions import select_interactions
+from afterclick.interactions import counted_types, select_interactions
 from afterclick.job_runner import job_context
 from afterclick.live_relevance import (
     Measurement,
@@ -56,7 +56,14 @@ def measure(spark: SparkSession, settings: Settings, *, act: bool) -> str | None
     events = select_interactions(read_accepted(spark, settings))
     acting = events.where(F.col("event_ms") >= since_ms).select("subject_id").distinct().limit(rules.max_visits)
     interactions = events.join(acting, "subject_id", how="left_semi").toArrow()
-    visits = visits_since(interactions, since_ms, most=rules.max_visits, length=settings.recommendations.history_length)
+    lists = settings.recommendations
+    visits = visits_since(
+        interactions,
+        since_ms,
+        most=rules.max_visits,
+        length=lists.history_length,
+        counted=counted_types(lists.event_weights),
+    )
     found = measure_models(client, settings, visits, event_shift(interactions, since_ms))
     write_measurements(spark, settings, found, since_ms, now_ms)
     note_drift(client, settings, found)

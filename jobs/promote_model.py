@@ -19,7 +19,7 @@ from afterclick.connectors.accepted_events import read_accepted
 from afterclick.errors import ModelRefusedError
 from afterclick.gates import Gate
 from afterclick.holdout import Visit, last_visits
-from afterclick.interactions import select_interactions
+from afterclick.interactions import counted_types, select_interactions
 from afterclick.job_runner import job_context, report_refusal
 from afterclick.promotion import evaluate, require_passed
 from afterclick.settings import Settings
@@ -58,8 +58,13 @@ def read_visits(spark: SparkSession, settings: Settings) -> list[Visit]:
     events = read_accepted(spark, settings).where(is_held_out(rules.holdout_percent))
     people = events.select("subject_id").distinct().orderBy("subject_id").limit(rules.max_holdout_people)
     interactions = select_interactions(events.join(people, "subject_id", how="left_semi")).toArrow()
-    length = settings.recommendations.history_length
-    return last_visits(interactions, most=rules.max_holdout_people, length=length)
+    lists = settings.recommendations
+    return last_visits(
+        interactions,
+        most=rules.max_holdout_people,
+        length=lists.history_length,
+        counted=counted_types(lists.event_weights),
+    )
 
 
 if __name__ == "__main__":

@@ -80,7 +80,8 @@ def write_parity(spark: SparkSession, settings: Settings, pair: Pair, found: Seq
     delta_tables.ensure_tables(spark, settings)
     served, retrained = (one.model.version for one in pair)
     since = datetime.fromtimestamp(trained_ms(pair.served.model) / 1000, UTC)
-    rows = [(datetime.now(UTC), since, served, retrained, *one) for one in found]
+    measured_at = datetime.now(UTC)  # of all rows: who reads the newest report asks for one moment
+    rows = [(measured_at, since, served, retrained, *one) for one in found]
     if rows:
         batch = spark.createDataFrame(rows, PARITY)
         delta_tables.append_once(batch, settings, query=f"parity_{served}_{retrained}", table="parity", batch_id=0)

@@ -81,7 +81,7 @@ def visits_by(sessions: DataFrame, column: str) -> DataFrame:
         .agg(
             F.count(F.lit(1)).alias("visits"),
             F.median(F.col("duration_ms") / 60_000).alias("minutes"),
-            F.median("view_count").alias("pages"),
+            F.median("page_count").alias("pages"),
             _share(F.col("event_count") == 1).alias("bounced"),
             _share(F.col("purchase_count") > 0).alias("ordered"),
             F.sum("order_value").alias("order_value"),

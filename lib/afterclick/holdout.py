@@ -4,7 +4,7 @@ Always the same people (by a hash of the pseudonym), so neither a candidate nor 
 and both are compared on the same visits by the production ranking code. docs/decisions/0040-gates.md says why.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from afterclick.models import item_keys
 from afterclick.recommendations import Recommender
 
 _NOTHING = np.zeros(0, RECORD)
+_ALL = frozenset(EVENT_TYPE_CODES)
 
 
 class Visit(NamedTuple):
@@ -43,7 +44,7 @@ def as_histories(interactions: pa.Table, *, length: int = 10_000) -> dict[str, S
     }
 
 
-def last_visits(interactions: pa.Table, *, most: int, length: int) -> list[Visit]:
+def last_visits(interactions: pa.Table, *, most: int, length: int, counted: Collection[str] = _ALL) -> list[Visit]:
     """Return the last moment of each person who has something before it, people in the order of their ids.
 
     Parameters
@@ -54,31 +55,38 @@ def last_visits(interactions: pa.Table, *, most: int, length: int) -> list[Visit
         People at most.
     length
         Most recent interactions kept before the moment, as in serving.
+    counted
+        Event types by which something is wanted: taking it out of the cart is none.
     """
     visits: list[Visit] = []
     for _, rows in sorted(_by_subject(interactions).items()):
-        moment = max(row["event_ms"] for row in rows)
+        moment = max((row["event_ms"] for row in rows if row["event_type"] in counted), default=0)
         before = [row for row in rows if row["event_ms"] < moment]
         if before and len(visits) < most:
             history = merge_histories(_NOTHING, _records(before), length=length)
-            wanted = frozenset(row["item_id"] for row in rows if row["event_ms"] == moment)
+            acted = [row for row in rows if row["event_ms"] == moment and row["event_type"] in counted]
+            wanted = frozenset(row["item_id"] for row in acted)
             visits.append(Visit(StoredHistory(history), wanted, moment))
     return visits
 
 
-def visits_since(interactions: pa.Table, since_ms: int, *, most: int, length: int) -> list[Visit]:
+def visits_since(
+    interactions: pa.Table, since_ms: int, *, most: int, length: int, counted: Collection[str] = _ALL
+) -> list[Visit]:
     """Return every moment from `since_ms` on with what its person had done before, the `most` recent, oldest first.
 
     Parameters
     ----------
     interactions
         All rows of `schemas.INTERACTION` of the people who acted since.
+    counted
+        As in `last_visits`.
     """
     found: list[tuple[int, str, Visit]] = []
     for subject, rows in _by_subject(interactions).items():
         wanted: dict[int, set[str]] = {}
         for row in rows:
-            if row["event_ms"] >= since_ms:
+            if row["event_ms"] >= since_ms and row["event_type"] in counted:
                 wanted.setdefault(row["event_ms"], set()).add(row["item_id"])
         history = merge_histories(_NOTHING, _records(rows), length=len(rows))
         for moment, items in wanted.items():

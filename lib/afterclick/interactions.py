@@ -33,6 +33,11 @@ def select_interactions(events: DataFrame) -> DataFrame:
     return exploded.select(*INTERACTION.names)
 
 
+def counted_types(event_weights: Mapping[str, float]) -> frozenset[str]:
+    """Return the event types by which somebody wants an item."""
+    return frozenset(name for name, weight in event_weights.items() if weight > 0)
+
+
 def weigh_interactions(interactions: DataFrame, event_weights: Mapping[str, float]) -> DataFrame:
     """Return rows of `schemas.INTERACTION_WEIGHT`: the sum of weights by person and item, where it is positive.
 

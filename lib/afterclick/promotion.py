@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+import numpy as np
 import pandas as pd
 from mlflow import MlflowClient, pyfunc
 
@@ -28,7 +30,8 @@ from afterclick.errors import (
 from afterclick.gates import Gate, array_gates, data_gates, file_gates, quality_gate, refusal
 from afterclick.histories import EVENT_TYPE_CODES
 from afterclick.holdout import Visit, judge, judge_lists
-from afterclick.models import load_model
+from afterclick.list_records import TopList
+from afterclick.models import Model, item_keys, load_model
 from afterclick.popular_list import popular_list
 from afterclick.recommendations import Recommender
 from afterclick.served_model import read_recommender
@@ -170,13 +173,26 @@ def _judge_files(
     other = read_recommender(settings, champion) if champion and champion != version else None
     gates += array_gates(model, other.model if other else None, settings.model.rank, rules)
     hits = judge(recommender, visits, n=rules.list_length).hit
-    popular = [popular_list(model, rules.list_length, now_ms=0)] * len(visits)
+    popular = _popular(model, visits, n=rules.list_length, exclude_seen=settings.recommendations.exclude_seen)
     counters = judge_lists(popular, visits, n=rules.list_length).hit
     gates.append(quality_gate("against_popular", hits, counters, tolerance=0.0))
     if other:
         rival = judge(other, visits, n=rules.list_length).hit
         gates.append(quality_gate("against_champion", hits, rival, tolerance=rules.tolerance))
     return gates
+
+
+def _popular(model: Model, visits: Sequence[Visit], *, n: int, exclude_seen: bool) -> list[TopList]:
+    """Return the popular list for each visit; where lists leave out what somebody had, so does this one."""
+    if not exclude_seen:
+        return [popular_list(model, n, now_ms=0)] * len(visits)
+    whole = popular_list(model, len(model.item_ids), now_ms=0)
+    keys = item_keys([item.item_id for item in whole.items])
+    lists = []
+    for visit in visits:
+        unseen = np.flatnonzero(~np.isin(keys, visit.history.records["item_key"]))[:n]
+        lists.append(msgspec.structs.replace(whole, items=[whole.items[place] for place in unseen.tolist()]))
+    return lists
 
 
 def _unlike_pyfunc(recommender: Recommender, folder: Path, visits: Sequence[Visit]) -> int:

@@ -56,7 +56,7 @@ class RedisSettings(Section):
     timeout_seconds: float = Field(default=0.25, gt=0)
     """Longest wait of the API for one round trip; streams wait ten times as long."""
     history_ttl_days: int = Field(default=90, ge=1)
-    """Days after a subject's last event until the history expires."""
+    """Days until a history expires, from its last event or from the last time a model was warmed from the tables."""
     list_ttl_days: int = Field(default=14, ge=1)
     """Days after its computation until a list expires."""
 

@@ -14,8 +14,8 @@ from pyspark.sql import SparkSession
 from afterclick.connectors import delta_tables, model_registry, redis_store
 from afterclick.connectors.model_changes import list_changes
 from afterclick.connectors.version_pointer import VersionPointer
-from afterclick.holdout import judge, visits_since
-from afterclick.live_relevance import CHALLENGER_TAG
+from afterclick.holdout import Hits, judge, visits_since
+from afterclick.live_relevance import CHALLENGER_TAG, DRIFT_TAG, Measurement, note_drift
 from afterclick.models import Model
 from afterclick.promotion import switch
 from afterclick.relevance_rules import judge_champion
@@ -104,6 +104,18 @@ def test_a_sabotaged_champion_is_rolled_back_by_itself_and_only_once(
     assert rows["champion"].visits == 600
     assert measure(spark, settings, act=True) is None
     assert redis_store.connect(settings.redis).served_version() == "good"
+
+
+@pytest.mark.parametrize(("more", "told"), [(-1, ""), (0, "popularity_psi 0.90 > 0.25")], ids=["too_few", "enough"])
+def test_drift_is_told_of_enough_visits_only(live: Settings, more: int, told: str) -> None:
+    """Of a few events the index is large by chance, and would start a training."""
+    serve(live, trained(live, traffic(60, 0, 4, 1000, seed=1), "good"))
+    client, visits = model_registry.open_registry(live), live.relevance.min_visits + more
+    champion = Measurement("champion", "good", visits, Hits(np.ones(1), np.ones(1)), 0.5, 0.0, popularity_psi=0.9)
+
+    note_drift(client, live, [champion])
+
+    assert model_registry.find_version(client, live, "good").tags.get(DRIFT_TAG, "") == told
 
 
 def test_a_week_of_healthy_nightly_models_is_never_accused(live: Settings) -> None:

@@ -99,6 +99,22 @@ def register(client: MlflowClient, settings: Settings, version: str, **tags: str
     model_registry.register_model(client, settings, training.model, parameters={"rank": 8}, metrics=figures, tags=tags)
 
 
+def test_where_lists_leave_out_what_was_had_so_does_the_popular_list_beside_them(
+    client: MlflowClient, rules: Settings
+) -> None:
+    lists = rules.recommendations.model_copy(update={"exclude_seen": True})
+    model = trained(rules, "good").model
+    known = dict(zip(model.item_keys.tolist(), model.item_ids.tolist(), strict=True))
+    again = [
+        visit._replace(wanted=frozenset(known[key] for key in visit.history.records["item_key"].tolist()))
+        for visit in VISITS
+    ]
+
+    gates = evaluate(client, rules.model_copy(update={"recommendations": lists}), "good", again)
+
+    assert [(gate.passed, gate.figure) for gate in gates if gate.name == "against_popular"] == [(True, 0.0)]
+
+
 def stored(client: MlflowClient, settings: Settings, version: str) -> Path:
     """Where the registry keeps a version's arrays."""
     return Path(model_registry.find_version(client, settings, version).source)

@@ -11,7 +11,7 @@ from afterclick.schemas_sessions import SESSION, UNSESSIONED_EVENT
 from builders import NOW, make_session, rows_of, subject
 
 _VISITS = [
-    make_session(session_id="1", event_count=1, estimated_event_count=1.0, view_count=0, device=None),
+    make_session(session_id="1", event_count=1, estimated_event_count=1.0, view_count=0, page_count=4, device=None),
     make_session(session_id="2", started_at=NOW + timedelta(hours=1), ended_at=NOW + timedelta(hours=2)),
     make_session(session_id="3", subject_id=subject("bob"), cart_count=2, device=None),
     # An order that comes from a link in a mail: nothing was viewed or put into a cart before.
@@ -34,8 +34,8 @@ def test_visits_by_names_what_was_not_said_unknown(spark: SparkSession) -> None:
     actual = analysis.visits_by(sessions, "device").collect()
 
     assert [tuple(row) for row in actual] == [
-        ("mobile", 2, 3.0, 0.5, 0.0, 0.5, 9.5),
-        ("unknown", 2, 3.0, 0.5, 0.5, 0.0, 0.0),
+        ("mobile", 2, 3.0, 1.0, 0.0, 0.5, 9.5),
+        ("unknown", 2, 3.0, 2.5, 0.5, 0.0, 0.0),
     ]
 
 

@@ -12,9 +12,9 @@ from afterclick.list_records import TopList
 from afterclick.places import ListedItem
 
 
-def table(*rows: tuple[str, str, int]) -> pa.Table:
+def table(*rows: tuple[str, str, int], kinds: list[str] | None = None) -> pa.Table:
     columns: dict[str, Any] = {"subject_id": [row[0] for row in rows], "item_id": [row[1] for row in rows]}
-    return pa.table({**columns, "event_type": ["view"] * len(rows), "event_ms": [row[2] for row in rows]})
+    return pa.table({**columns, "event_type": kinds or ["view"] * len(rows), "event_ms": [row[2] for row in rows]})
 
 
 def visit(*wanted: str) -> Visit:
@@ -42,6 +42,24 @@ def test_last_visits_keep_the_most_recent_of_a_long_history() -> None:
     rows = [("ada", f"i{n}", n) for n in range(9)]
 
     assert last_visits(table(*rows), most=1, length=3)[0].history.records["event_ms"].tolist() == [5, 6, 7]
+
+
+def test_nobody_wants_what_they_take_out_of_the_cart() -> None:
+    kinds = ["view", "cart", "remove_from_cart"]
+    rows = table(("ada", "lamp", 1), ("ada", "sofa", 2), ("ada", "sofa", 3), kinds=kinds)
+    counted = {"view", "cart"}
+
+    (last,) = last_visits(rows, most=9, length=9, counted=counted)
+    since = visits_since(rows, 2, most=9, length=9, counted=counted)
+
+    assert (last.wanted, last.at_ms) == ({"sofa"}, 2)
+    assert [(one.wanted, one.at_ms) for one in since] == [({"sofa"}, 2)]
+    assert (
+        last_visits(
+            table(("eve", "sofa", 3), ("eve", "mug", 3), kinds=kinds[2:] * 2), most=9, length=9, counted=counted
+        )
+        == []
+    )
 
 
 def test_as_histories_is_sorted_and_without_repetitions() -> None:

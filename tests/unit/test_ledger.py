@@ -161,3 +161,21 @@ def test_a_removal_killed_before_its_commit_took_nothing(spark: SparkSession, in
         assert found_and_removed(spark, ingested) == ({}, 0)
     remove(spark, ingested, "event_id = 'b'")
     assert found_and_removed(spark, ingested) == ({}, 1)
+
+
+def test_a_removal_that_finds_nothing_needs_no_version_that_delta_has_forgotten(
+    spark: SparkSession, ingested: Settings
+) -> None:
+    """Delta keeps its log for 30 days, then only what a checkpoint still needs."""
+    log = Path(delta_tables.table_path(ingested, "events")) / "_delta_log"
+    nothing = delta_tables.read_table(spark, ingested, "events").limit(0)
+    while not (checkpoints := sorted(log.glob("*.checkpoint*.parquet"))):
+        delta_tables.append_once(nothing, ingested, query=f"more {len([*log.iterdir()])}", table="events", batch_id=0)
+    for old in log.glob("*.json"):
+        if old.stem < checkpoints[0].name.split(".")[0]:
+            old.unlink()
+
+    with removing(spark, ingested, "events", RemovalReason.RETENTION) as events:
+        events.delete("event_id = 'nobody'")
+
+    assert found_and_removed(spark, ingested) == ({}, 0)

@@ -91,10 +91,11 @@ def _count_begun(spark: SparkSession, settings: Settings, table: str) -> None:
 def _taken(spark: SparkSession, path: str, removal_id: str, after: int) -> DataFrame:
     """Compare the versions around the removal's commit; no rows when it never came to one."""
     delta = DeltaTable.forPath(spark, path)
-    history = delta.history(max(_newest_version(delta) - after, 1)).where(F.col("userMetadata") == removal_id)
+    newest = _newest_version(delta)
+    history = delta.history(max(newest - after, 1)).where(F.col("userMetadata") == removal_id)
     commit = history.select("version").first()
-    version = commit.version if commit else 0
-    before, left = (_by_batch(spark, path, number) for number in (max(version - 1, 0), version))
+    versions = (max(commit.version - 1, 0), commit.version) if commit else (newest, newest)  # the first ones are gone
+    before, left = (_by_batch(spark, path, number) for number in versions)
     joined = before.alias("b").join(left.alias("l"), on=list(BATCH_KEY), how="left")
     removed = F.col("b.stored") - F.coalesce("l.stored", F.lit(0))
     return joined.select(*BATCH_KEY, removed.alias("removed")).where("removed > 0")
