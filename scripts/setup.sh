@@ -1,11 +1,21 @@
 #!/usr/bin/env bash
-# Virtual environment, Java and jars. Idempotent; a second run only compares a stamp.
+# Virtual environment, Java and jars. Idempotent; a second run only compares a stamp and looks whether the jars are there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 stamp=.venv/.afterclick-stamp
 wanted=$(cat requirements/dev.lock setup.py lib/afterclick/local/jars.sha256 "$0" | sha256sum)
-if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then exit 0; fi
+jars=${AFTERCLICK_CACHE_DIR:-~/.cache/afterclick}/jars
+has_jars() {
+  local name
+  while read -r _ name; do
+    [ -f "$jars/$name" ] || return 1
+  done <lib/afterclick/local/jars.sha256
+}
+if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ]; then
+  has_jars || .venv/bin/python -m afterclick.local.jars
+  exit 0
+fi
 
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' ||

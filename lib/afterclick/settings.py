@@ -6,7 +6,8 @@
 """
 
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from afterclick.setting_sections import (
 from afterclick.spark_keys import spark_key
 
 PREFIX = "AFTERCLICK_"
+_SECRET = re.compile("secret|password|token|key|credential|jaas", re.IGNORECASE)
 
 
 class Settings(Section):
@@ -97,9 +99,20 @@ class Settings(Section):
     spark: dict[str, str] = Field(default_factory=dict)
     """Spark configuration passed on as it is; reasons stand beside the values in the YAML."""
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Mask what looks like a secret among Spark's and Kafka's keys, as pydantic masks its own."""
+        kafka = self.kafka.model_copy(update={"options": _masked(self.kafka.options)})
+        shown = {"spark": _masked(self.spark), "kafka": kafka}
+        for name, value in super().__repr_args__():
+            yield name, shown.get(str(name), value)
+
     def suite_path(self, name: str) -> Path:
         """Return the file with a Great Expectations suite: ``events`` for messages, ``tables/<name>`` for a table."""
         return self.conf_dir / "expectations" / f"{name}.json"
+
+
+def _masked(named: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: "**********" if _SECRET.search(key) else value for key, value in named.items()}
 
 
 def load_settings(environment: str | None = None, *, variables: Mapping[str, str] | None = None) -> Settings:

@@ -29,6 +29,38 @@ def test_str_masks_every_secret() -> None:
 
 
 @pytest.mark.parametrize(
+    "key",
+    [
+        "spark.hadoop.fs.s3a.secret.key",
+        "spark.hadoop.fs.s3a.access.key",
+        "spark.ssl.keyStorePassword",
+        "spark.executorEnv.AWS_SESSION_TOKEN",
+        "spark.executorEnv.GOOGLE_CREDENTIALS",
+    ],
+)
+def test_str_masks_secrets_of_spark_and_nothing_else(key: str) -> None:
+    variables = {**VARIABLES, f"AFTERCLICK_SPARK__{key}": "hunter2", "AFTERCLICK_SPARK__SPARK_MASTER": "local[7]"}
+    settings = load_settings("local", variables=variables)
+
+    for text in (str(settings), repr(settings)):
+        assert "hunter2" not in text
+        assert key in text
+        assert "'spark.master': 'local[7]'" in text
+    assert settings.spark[key] == "hunter2"
+
+
+def test_str_masks_secrets_of_kafka_s_options() -> None:
+    options = {"sasl.jaas.config": "hunter2", "ssl.key.password": "hunter2", "client.dns.lookup": "use_all_dns_ips"}
+    settings = load_settings("local", variables=VARIABLES)
+    kafka = settings.kafka.model_copy(update={"options": options})
+
+    text = str(settings.model_copy(update={"kafka": kafka}))
+
+    assert "hunter2" not in text
+    assert "use_all_dns_ips" in text
+
+
+@pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
         ("AFTERCLICK_REDIS__COLOUR", "red", "redis.colour"),

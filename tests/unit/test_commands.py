@@ -3,13 +3,17 @@
 import json
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
+from pyspark.sql import Row
 from typer.testing import CliRunner
 
 from afterclick.cli import app
+from afterclick.commands import model, quarantine
 from afterclick.commands.history import paced, segment_messages
 from afterclick.errors import ContractError, StoreUnavailableError
 from afterclick.recorded_logs import read_log, read_mapping
@@ -163,3 +167,27 @@ def test_keys_are_created_rotated_and_revoked(tmp_path: Path, monkeypatch: pytes
 
 def test_keys_create_refuses_an_unknown_scope() -> None:
     assert CliRunner().invoke(app, ["keys", "create", "--scope", "everything"]).exit_code == 2
+
+
+def test_quarantine_inspect_shows_a_message_as_it_came(monkeypatch: pytest.MonkeyPatch) -> None:
+    raw = '{"event": "[blue]", "name": "[/b] :cat:"}'
+    rows = MagicMock()
+    rows.where().orderBy().limit().collect.return_value = [Row(kafka_offset=3, raw=bytearray(raw, "utf-8"))]
+    monkeypatch.setattr("afterclick.job_runner.job_context", lambda *_: nullcontext((None, None)))
+    monkeypatch.setattr(quarantine, "_read", lambda *_: rows)
+    monkeypatch.setattr(quarantine, "_selection", MagicMock())
+
+    answer = CliRunner().invoke(app, ["quarantine", "inspect"])
+
+    assert answer.exception is None
+    assert raw in answer.stdout
+
+
+def test_what_a_model_command_says_keeps_its_brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "_open", lambda _: (None, None))
+    monkeypatch.setattr("afterclick.connectors.model_registry.set_alias", MagicMock())
+
+    answer = CliRunner().invoke(app, ["model", "alias", "champion", "night[blue] [/b]"])
+
+    assert answer.exception is None
+    assert answer.stderr == "champion is night[blue] [/b]\n"

@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
+from unittest.mock import Mock
 
 import psutil
 import pytest
@@ -22,6 +23,7 @@ from afterclick.local.checks_programs import PINNED
 from afterclick.local.diagnosis import look_around, run_checks
 from afterclick.local.findings import Finding, Installation
 from afterclick.local.processes import free_port
+from conftest import installation_variables
 
 HOUR_MS = 3_600_000
 
@@ -255,7 +257,7 @@ FAULTS = [
     Fault("Java too new", lambda s: with_java(s, "25.0.1"), "java", "Install Java 17 or 21"),
     Fault("Python too old", lambda s: replace(s, python=(3, 10)), "python", r"make setup PYTHON="),
     Fault("Python too new", lambda s: replace(s, python=(3, 14)), "python", r"3\.11-3\.13"),
-    Fault("other pyspark", lambda s: with_packages(s, pyspark="3.5.1"), "packages", "make setup"),
+    Fault("other pyspark", lambda s: with_packages(s, pyspark="3.5.1"), "packages", "rm .*stamp && make setup"),
     Fault("no delta", lambda s: replace(s, packages={"pyspark": "4.2.0"}), "packages", r"requirements/dev\.lock"),
     Fault("client", lambda s: with_packages(s, pyspark_client="4.2.0"), "one pyspark", "Uninstall pyspark-client"),
     Fault("two pysparks", with_two_pysparks, "one pyspark", "unset PYTHONPATH"),
@@ -349,6 +351,12 @@ FAULTS = [
     Fault(
         "collector's port", lambda s: with_foreign_port(s, "collector"), "ports", "write another port .*endpoints.yaml"
     ),
+    Fault(
+        "Redis URL",
+        lambda s: with_variables(s, AFTERCLICK_REDIS__URL="localhost:6379"),
+        "redis url",
+        "Write redis.url .*AFTERCLICK_REDIS__URL.* as redis://",
+    ),
     Fault("clock of Redis", lambda s: replace(s, seconds_ahead={"Redis": 90.0}), "clock", "one time service"),
     Fault("clock of files", lambda s: replace(s, seconds_ahead={"files": -9.0}), "clock", "one time service"),
     Fault(
@@ -411,6 +419,19 @@ def test_a_finding_never_shows_a_secret(healthy: Installation) -> None:
 
     assert "hunter2" not in text
     assert "too-short" not in text
+
+
+@pytest.mark.parametrize("url", ["localhost:6379", "redis://me:hunter2/x@127.0.0.1:1/0"])
+def test_an_address_of_redis_that_cannot_be_read_is_a_finding_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setattr("afterclick.local.diagnosis.topic_state", Mock(side_effect=OSError))
+    variables = installation_variables(tmp_path, AFTERCLICK_REDIS__URL=url)
+
+    findings = {finding.check: finding for finding in run_checks(look_around(tmp_path, variables))}
+
+    assert not findings["redis url"].is_good
+    assert "hunter2" not in json.dumps([finding.as_dict() for finding in findings.values()])
 
 
 def test_look_around_sees_this_machine(tmp_path: Path) -> None:

@@ -52,8 +52,8 @@ def test_nobody_wants_what_they_take_out_of_the_cart() -> None:
     (last,) = last_visits(rows, most=9, length=9, counted=counted)
     since = visits_since(rows, 2, most=9, length=9, counted=counted)
 
-    assert (last.wanted, last.at_ms) == ({"sofa"}, 2)
-    assert [(one.wanted, one.at_ms) for one in since] == [({"sofa"}, 2)]
+    assert (last.wanted, last.at_ms) == (frozenset({"sofa"}), 2)
+    assert [(one.wanted, one.at_ms) for one in since] == [(frozenset({"sofa"}), 2)]
     assert (
         last_visits(
             table(("eve", "sofa", 3), ("eve", "mug", 3), kinds=kinds[2:] * 2), most=9, length=9, counted=counted

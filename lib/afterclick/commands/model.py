@@ -240,4 +240,4 @@ def _time(ms: int) -> str:
 
 
 def _say(text: str) -> None:
-    Console(stderr=True).print(text, highlight=False, soft_wrap=True)
+    Console(stderr=True, markup=False, emoji=False).print(text, highlight=False, soft_wrap=True)

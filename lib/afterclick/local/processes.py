@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -54,7 +55,8 @@ def start_process(
             env={**os.environ, **(variables or {})},  # noqa: TID251 - handed on
         )
     started = psutil.Process(process.pid).create_time()
-    _pid_file(folder, name).write_text(json.dumps({"pid": process.pid, "started": started}), encoding="utf-8")
+    noted = {"pid": process.pid, "started": started, "identity": _identity(process.pid)}
+    _pid_file(folder, name).write_text(json.dumps(noted), encoding="utf-8")
     return process.pid
 
 
@@ -63,10 +65,28 @@ def running_pid(folder: Path, name: str) -> int | None:
     with contextlib.suppress(OSError, ValueError, KeyError, psutil.Error):
         noted = json.loads(_pid_file(folder, name).read_text(encoding="utf-8"))
         process = psutil.Process(noted["pid"])
-        is_ours = abs(process.create_time() - noted["started"]) < 1.0
-        if is_ours and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if _is_noted(process, noted) and process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             return int(process.pid)
     return None
+
+
+def _is_noted(process: psutil.Process, noted: Mapping[str, Any]) -> bool:
+    if noted.get("identity"):
+        return bool(_identity(process.pid) == noted["identity"])
+    return bool(abs(process.create_time() - noted["started"]) < 1.0)
+
+
+def _identity(pid: int) -> str | None:
+    """Return the boot and the ticks since then at which a process started; None where no ``/proc`` tells.
+
+    Its time of start, which `psutil` computes from the clock, moves when the clock is set.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    return f"{boot} {state.rsplit(')', 1)[1].split()[19]}"  # a program's name may hold spaces and brackets
 
 
 def stop_process(folder: Path, name: str, *, seconds: float = 20.0) -> bool:
