@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 logger = logging.getLogger(__name__)
 
 _AGAIN_SECONDS = 0.2
+_WORKED_SECONDS = 60.0
+"""Endless work that failed after so long had done what it is for."""
 
 
 @asynccontextmanager
@@ -34,7 +37,7 @@ async def in_background(*work: Coroutine[Any, Any, None]) -> AsyncIterator[None]
 
 
 async def for_ever(work: Callable[[], Awaitable[None]], seconds: float, what: str) -> None:
-    """Do some work again and again; an error is logged, once until another one or none comes, and ends nothing.
+    """Do some work again and again; an error is logged and ends nothing. The same one at once again is not logged.
 
     Parameters
     ----------
@@ -43,10 +46,11 @@ async def for_ever(work: Callable[[], Awaitable[None]], seconds: float, what: st
     """
     told = ""
     while True:
+        begun = time.monotonic()
         try:
             await work()
         except Exception as error:
-            if repr(error) != told:
+            if repr(error) != told or time.monotonic() - begun > _WORKED_SECONDS:
                 logger.exception("%s failed and is tried again every %s s", what, seconds)
             told = repr(error)
         else:

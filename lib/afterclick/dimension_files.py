@@ -64,7 +64,7 @@ def read_dimension_file(path: Path, table: str, renamed: dict[str, str]) -> pa.T
     names = {name: renamed.get(name, name) for name in wanted}
     source = read_file(path, {names[name] for name, kind in wanted.items() if kind == pa.string()})
     refuse_repeated(path, source, names.values())
-    refuse_absent(path, source, renamed)
+    refuse_absent(path, source, renamed, needed={KEYS[table]})
     key, size = KEYS[table], len(source)
     if find_column(source, names[key]) is None:
         message = f"{path} has no column for {key}; it has {', '.join(source.schema.names)}. Name it in a mapping (--mapping)."

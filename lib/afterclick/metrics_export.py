@@ -3,9 +3,10 @@
 import json
 import logging
 import re
+import stat
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, start_http_server, write_to_textfile
@@ -54,12 +55,16 @@ def service_address(name: str, service: HttpSettings, settings: MetricsSettings)
     if settings.discovery_dir is None or service.port == 0:
         yield
         return
-    _make_readable(settings.discovery_dir)
     entry = settings.discovery_dir / "services" / f"{name}_{service.port}.json"
     scheme, _, address = service.base_url.partition("://")
-    _write(entry, json.dumps([{"targets": [address], "labels": {"__scheme__": scheme}}]))
+    try:
+        _make_readable(settings.discovery_dir)
+        _write(entry, json.dumps([{"targets": [address], "labels": {"__scheme__": scheme}}]))
+    except OSError:  # a service is worth more than what watches it
+        logger.exception("Prometheus will not find %s: %s cannot be written", name, entry)
     yield
-    entry.unlink(missing_ok=True)
+    with suppress(OSError):
+        entry.unlink(missing_ok=True)
 
 
 def _start_server(name: str, registry: CollectorRegistry, settings: MetricsSettings) -> Path | None:
@@ -103,9 +108,11 @@ def _file_name(name: str) -> str:
 
 def _make_readable(folder: Path) -> None:
     """Create a folder that other users may look into: Prometheus is one, a service's umask hides files, and these name nobody."""
-    if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.chmod(_FOLDER)
+    folder.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    if mode | _FOLDER != mode:
+        with suppress(PermissionError):  # somebody else's
+            folder.chmod(mode | _FOLDER)
 
 
 def _write(path: Path, text: str) -> None:

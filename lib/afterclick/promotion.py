@@ -186,11 +186,13 @@ def _popular(model: Model, visits: Sequence[Visit], *, n: int, exclude_seen: boo
     """Return the popular list for each visit; where lists leave out what somebody had, so does this one."""
     if not exclude_seen:
         return [popular_list(model, n, now_ms=0)] * len(visits)
-    whole = popular_list(model, len(model.item_ids), now_ms=0)
+    longest = max((len(visit.history.records) for visit in visits), default=0)
+    whole = popular_list(model, min(len(model.item_ids), n + longest), now_ms=0)
     keys = item_keys([item.item_id for item in whole.items])
     lists = []
     for visit in visits:
-        unseen = np.flatnonzero(~np.isin(keys, visit.history.records["item_key"]))[:n]
+        had = visit.history.records["item_key"]
+        unseen = np.flatnonzero(~np.isin(keys[: n + len(had)], had))[:n]
         lists.append(msgspec.structs.replace(whole, items=[whole.items[place] for place in unseen.tolist()]))
     return lists
 

@@ -110,7 +110,7 @@ def _edges(count: int) -> list[int]:
     while edges[-1] + width < count:
         edges.append(edges[-1] + width)
         width = min(2 * width, _BLOCK)
-    return [*edges, count]
+    return [*edges, count] if count else edges
 
 
 def _by_block(places: IntVector, edges: Sequence[int]) -> list[IntVector]:

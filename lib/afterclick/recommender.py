@@ -2,7 +2,7 @@
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -211,8 +211,14 @@ class Recommender:
             for row, order in zip(shares, best.tolist(), strict=True)
         ]
 
-    def similar(self, item_id: str, n: int, now_ms: int) -> TopList | None:
-        """Return the items most like one: cosine of the factors plus the share of steps that led there; None unknown."""
+    def similar(self, item_id: str, n: int, now_ms: int, *, among: Collection[str] = ()) -> TopList | None:
+        """Return the items most like one: cosine of the factors plus the share of steps that led there; None unknown.
+
+        Parameters
+        ----------
+        among
+            The `n` best of these come first, then the `n` best of all.
+        """
         row = int(self.model.index_of(item_keys([item_id]))[0])
         if row < 0:
             return None
@@ -223,9 +229,12 @@ class Recommender:
             followers = sources.read_followers(np.array([row]))
             scores[followers.followers] += followers.weights / max(float(followers.totals[0]), 1e-12)
         scores[row] = -np.inf
-        ranked = top_n(scores[None, :], min(n, len(scores) - 1))
-        columns = zip(ranked.items[0].tolist(), ranked.scores[0].tolist(), strict=True)
-        items = [ListedItem(self.item_ids[item], round(score, 6), "similar") for item, score in columns]
+        best = top_n(scores[None, :], min(n, len(scores) - 1)).items[0]
+        rows = self.model.index_of(item_keys(list(among)))
+        rows = rows[(rows >= 0) & (rows != row)]
+        rows = rows[np.argsort(-scores[rows], kind="stable")][:n]
+        best = np.concatenate([rows, best[~np.isin(best, rows)]]).tolist()
+        items = [ListedItem(self.item_ids[item], round(float(scores[item]), 6), "similar") for item in best]
         return TopList(self.model.version, "similar", 0, now_ms, items)
 
     def sequences(self, records: Sequence[npt.NDArray[np.void]]) -> Sequences:

@@ -1,6 +1,7 @@
 """Columns of a recorded file: found by the names a mapping gives them, ids as the text that they are."""
 
-from collections.abc import Iterable, Mapping
+import logging
+from collections.abc import Collection, Iterable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pyarrow.csv as pa_csv
 
 from afterclick.errors import SchemaMismatchError
 
+logger = logging.getLogger(__name__)
 _EXACT = 2**53
 """From here on not every whole number is a float: ids that differ may be the same one."""
 
@@ -23,12 +25,19 @@ def refuse_repeated(path: Path, source: pa.Table, names: Iterable[str]) -> None:
         raise SchemaMismatchError(message)
 
 
-def refuse_absent(path: Path, source: pa.Table, columns: Mapping[str, str]) -> None:
-    """Refuse a mapping, the file's names by ours, that names a column the file does not have."""
+def refuse_absent(path: Path, source: pa.Table, columns: Mapping[str, str], *, needed: Collection[str]) -> None:
+    """Refuse a mapping, the file's names by ours, that names a column the file does not have.
+
+    JSON Lines have a column where a line has it: of those only `needed` ones are missed, others are told in the log.
+    """
     told = []
     there = list(_names(source.schema))
+    is_sparse = path.suffix in {".jsonl", ".ndjson"}
     for ours, name in columns.items():
         if find_column(source, name) is None:
+            if is_sparse and ours not in needed:
+                logger.warning("%s: no line has %r for %s", path, name, ours)
+                continue
             near = get_close_matches(name, there, 1)
             told.append(f"{name!r} for {ours}" + (f" (did you mean {near[0]!r}?)" if near else ""))
     if told:
@@ -104,7 +113,8 @@ def as_number(values: Any, kind: pa.DataType) -> Any:
 
 def text_of_csv(values: pa.ChunkedArray) -> pa.ChunkedArray:
     """Return a text column of a CSV; in one of numbers, words for absent ones are null and ``17850.0`` is ``17850``."""
-    known = pc.if_else(pc.is_in(values, pa.array(pa_csv.ConvertOptions().null_values)), None, values)
+    bare = pc.utf8_trim_whitespace(values)
+    known = pc.if_else(pc.is_in(bare, pa.array(pa_csv.ConvertOptions().null_values)), None, bare)
     if not pc.all(pc.match_substring_regex(known, r"^-?\d+(\.\d+)?$")).as_py():
         return values
     are_floats = pc.all(

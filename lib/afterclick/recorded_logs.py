@@ -118,10 +118,11 @@ def read_log(path: Path, mapping: LogMapping) -> RecordedLog:
     names = {name: mapping.columns.get(name, name) for name in wanted if name not in mapping.constants}
     texts = {own for name, own in names.items() if wanted[name] == pa.string()} - {names.get("event_at")}
     source = read_file(path, texts)
-    refuse_repeated(path, source, [*names.values(), mapping.explode or ""])
+    refuse_repeated(path, source, [*names.values(), *([mapping.explode] if mapping.explode else [])])
     if mapping.explode:
         source = explode(path, source, mapping.explode)
-    refuse_absent(path, source, {name: own for name, own in names.items() if name in mapping.columns})
+    named = {name: own for name, own in names.items() if name in mapping.columns}
+    refuse_absent(path, source, named, needed=REQUIRED)
     arrays = {name: find_column(source, own) for name, own in names.items()}
     arrays |= {name: pa.repeat(value, len(source)) for name, value in mapping.constants.items()}
     given = {name for name in wanted if arrays[name] is not None}
@@ -168,7 +169,10 @@ def read_file(path: Path, texts: Collection[str]) -> pa.Table:
         raise SchemaMismatchError(message)
     try:
         source = reader(path)
-        source.validate(full=True)
+        read = {*texts, *(name.split(".")[0] for name in texts)}
+        for name, column in zip(source.schema.names, source.columns, strict=True):
+            if name in read:
+                column.validate(full=True)
     except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
         is_encoding = isinstance(error, UnicodeDecodeError) or "UTF8" in str(error)
         message = f"{path} cannot be read as {path.suffix}: {error}" + (". Save it as UTF-8." if is_encoding else "")

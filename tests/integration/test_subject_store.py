@@ -217,6 +217,24 @@ def test_two_erasures_of_a_person_at_once_are_one(store: SubjectStore, monkeypat
     assert sorted(one is None for one in begun) == [False, True]
 
 
+def test_who_is_joined_with_somebody_while_they_are_erased_is_erased(
+    url: str, store: SubjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.admit([Claim(PHONE, YES, 1)])
+    find, other, calls = store.find, SubjectStore(open_engine(url), PseudonymKeys.of(NEW)), count()
+
+    def joined_meanwhile(who: RawId) -> Person | None:
+        found = find(who)
+        if next(calls) == 0:
+            other.admit([Claim(ADA, YES, 2, also=(PHONE,))])
+        return found
+
+    monkeypatch.setattr(store, "find", joined_meanwhile)
+
+    assert ErasureStore(store).begin(PHONE) is not None
+    assert find(ADA) is None
+
+
 def test_what_happened_before_an_erasure_stays_out_and_the_person_may_come_back(store: SubjectStore) -> None:
     first = store.admit([Claim(ADA, YES, 1)])[0]
     ErasureStore(store).begin(ADA)

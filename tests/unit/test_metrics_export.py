@@ -61,6 +61,25 @@ def test_other_users_read_what_a_service_with_a_closed_umask_leaves(tmp_path: Pa
     assert stat.S_IMODE((folder / "afterclick_job.prom").stat().st_mode) == 0o644
 
 
+def test_a_service_starts_though_its_address_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with service_address(
+        "api", CollectorSettings(port=1), MetricsSettings(discovery_dir=tmp_path / "file" / "metrics")
+    ):
+        started = True
+
+    assert started
+
+
+def test_a_folder_that_was_closed_before_is_opened(tmp_path: Path) -> None:
+    folder = tmp_path / "metrics"
+    folder.mkdir(mode=0o700)
+
+    with service_address("api", CollectorSettings(port=1), MetricsSettings(discovery_dir=folder)):
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
 def test_run_that_says_it_failed_is_no_success(tmp_path: Path) -> None:
     settings, metrics = MetricsSettings(textfile_dir=tmp_path), JobMetrics()
     file = tmp_path / "afterclick_ingest_events.prom"

@@ -94,6 +94,10 @@ def test_rank_products_lists_no_excluded_item_while_others_remain() -> None:
     assert sorted(ranked.items[0].tolist()) == [0, 1]
 
 
+def test_rank_products_of_no_items_is_a_list_of_none() -> None:
+    assert rank_products(np.ones((2, 2), np.float32), longest_first(np.ones((0, 2))), 0).items.shape == (2, 0)
+
+
 def test_rank_products_lists_all_when_n_exceeds_the_items() -> None:
     assert rank_products(np.ones((1, 2), np.float32), longest_first(np.ones((4, 2))), 99).items.shape == (1, 4)
 

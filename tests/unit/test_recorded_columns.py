@@ -186,3 +186,37 @@ def test_a_mapping_that_is_none_is_refused(tmp_path: Path, content: bytes) -> No
 
     with pytest.raises(SettingsError, match=r"mapping\.yaml cannot be used"):
         read_mapping(tmp_path / "mapping.yaml")
+
+
+def test_a_csv_with_empty_headers_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    path.write_text("subject_id,item_id,event_at,,\nada,mug,2026-11-24T12:00:00Z,,\n")
+
+    assert len(read_log(path, LogMapping()).table) == 1
+
+
+def test_json_lines_need_not_have_what_no_line_has(tmp_path: Path) -> None:
+    path = tmp_path / "log.jsonl"
+    path.write_text('{"user": "ada", "item_id": "mug", "event_at": "2026-11-24T12:00:00Z"}\n')
+    columns = {"subject_id": "user", "order_id": "order"}
+
+    assert len(read_log(path, LogMapping(columns=columns)).table) == 1
+    with pytest.raises(SchemaMismatchError, match="'person' for subject_id"):
+        read_log(path, LogMapping(columns=columns | {"subject_id": "person"}))
+
+
+def test_blanks_around_ids_of_a_csv_are_no_part_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    rows = "".join(f"{user},mug,2026-11-24T12:00:00Z\n" for user in (" 17850.0", "NA", "17851.0 "))
+    path.write_text("subject_id,item_id,event_at\n" + rows)
+
+    assert read_log(path, LogMapping()).table["subject_id"].to_pylist() == ["17850", None, "17851"]
+
+
+def test_what_nobody_reads_may_be_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "log.parquet"
+    agents = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())
+    times = pa.array(["2026-11-24T12:00:00Z"])
+    pq.write_table(pa.table({"subject_id": ["ada"], "item_id": ["mug"], "event_at": times, "user_agent": agents}), path)
+
+    assert len(read_log(path, LogMapping()).table) == 1

@@ -152,6 +152,24 @@ def test_cloud_event_of_packed_data_is_the_same_event() -> None:
     assert unpacked == plain
 
 
+def test_cloud_event_of_packed_bytes_that_are_no_json_is_an_event_without_data() -> None:
+    sent = {k: v for k, v in CLOUD_EVENT.items() if k != "data"}
+    sent |= {"data_base64": "iVBORw0KGgo=", "datacontenttype": "image/png"}
+    opened = open_cloud_events(request(), json.dumps(sent).encode(), Arrival(AT))
+
+    assert read_message(opened.messages[0], opened.arrival, RULES).claim.consent == {}
+
+
+@pytest.mark.parametrize("depth", [65, 100_000])
+def test_cloud_event_of_deep_packed_data_is_refused(depth: int) -> None:
+    packed = base64.b64encode(b"[" * depth + b"]" * depth).decode()
+    sent = {k: v for k, v in CLOUD_EVENT.items() if k != "data"} | {"data_base64": packed}
+    opened = open_cloud_events(request(), json.dumps(sent).encode(), Arrival(AT))
+
+    with pytest.raises(Refused):
+        read_message(opened.messages[0], opened.arrival, RULES)
+
+
 def test_cloud_events_in_a_batch_are_messages_of_their_own() -> None:
     assert len(open_cloud_events(request(), json.dumps([CLOUD_EVENT, 7]).encode(), Arrival(AT)).messages) == 2
 

@@ -17,9 +17,12 @@ from urllib.parse import unquote
 import msgspec
 
 from afterclick.collector.messages import Context, Identifier, Json, Message, Refused, own_id
+from afterclick.collector.request_bodies import depth_of
 
 _VERSION_SUFFIX = re.compile(r"\.v\d+$")
 _LONGEST_ID = 128
+_DEEPEST = 64
+"""Nesting of packed data, as `collector.max_depth` is by default for all that is not."""
 _PREFIX = "ce-"
 
 
@@ -32,6 +35,7 @@ class _CloudEvent(msgspec.Struct):
     time: str | None = None
     data: Any = None
     data_base64: bytes | None = None
+    datacontenttype: str | None = None
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -51,7 +55,7 @@ def decode_cloud_event(raw: bytes) -> Message:
     """
     try:
         event = msgspec.json.decode(raw, type=_CloudEvent)
-        told = msgspec.json.decode(event.data_base64) if event.data_base64 else event.data
+        told = _data_of(event)
         data = msgspec.convert(told or {}, type=_Data)
     except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise Refused("wrong_types", f"the message does not fit CloudEvents 1.0: {error}") from error
@@ -71,6 +75,16 @@ def decode_cloud_event(raw: bytes) -> Message:
         context=context,
         original_timestamp=event.time,
     )
+
+
+def _data_of(event: _CloudEvent) -> Any:
+    """Return what an event says, packed or not; packed bytes that are no JSON by their type say nothing to us."""
+    kind = (event.datacontenttype or "json").partition(";")[0].strip().lower()
+    if not event.data_base64 or not kind.endswith("json"):
+        return event.data
+    if depth_of(event.data_base64, _DEEPEST) > _DEEPEST:
+        raise Refused("too_deep", f"data_base64 is nested deeper than {_DEEPEST}")
+    return msgspec.json.decode(event.data_base64)
 
 
 def binary_to_structured(headers: Mapping[str, str], body: bytes) -> bytes:

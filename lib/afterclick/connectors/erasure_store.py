@@ -18,6 +18,7 @@ from afterclick.connectors.subject_tables import (
     SUPPRESSIONS,
     WITHDRAWALS,
 )
+from afterclick.consent_rules import Person
 from afterclick.pseudonyms import RawId, subject_id_of
 
 
@@ -60,15 +61,24 @@ class ErasureStore:
         Their identifiers and pseudonyms are remembered as HMACs only, so that replays stay out; the pseudonyms
         themselves stay with the request until every store has been searched for them.
         """
-        person = self._store.find(identifier)
-        if person is None:
-            return None
+        while (person := self._store.find(identifier)) is not None:
+            if erasure := self._cut(person):
+                self._store.compact()
+                gone = "identifiers, secrets and consent are deleted"
+                self.note(
+                    erasure.erasure_id, Receipt("subject_store", erasure.requested_ms, erasure.requested_ms, gone)
+                )
+                return erasure
+        return None
+
+    def _cut(self, person: Person) -> Erasure | None:
+        """Do so; None where the person was erased or joined with somebody else since they were found."""
         now_ms, erasure_id = self._store.now_ms(), uuid.uuid4().hex
         with self._store.writing() as connection:
             owned, mine = IDENTIFIERS.c.owner == person.owner, SUBJECTS.c.owner == person.owner
             lookups = [row.lookup for row in connection.execute(sa.select(IDENTIFIERS).where(owned).with_for_update())]
-            if not lookups:  # erased or joined with somebody else since
-                return self.begin(identifier)
+            if not lookups:
+                return None
             subject_ids = [
                 subject_id_of(row.secret, row.subject_key)
                 for row in connection.execute(sa.select(SUBJECTS).where(mine))
@@ -86,8 +96,6 @@ class ErasureStore:
             connection.execute(sa.insert(CHANGES).values(owner=person.owner))
             row = {"erasure_id": erasure_id, "requested_ms": now_ms, "subject_ids": json.dumps(subject_ids)}
             connection.execute(sa.insert(ERASURES).values(row))
-        self._store.compact()
-        self.note(erasure_id, Receipt("subject_store", now_ms, now_ms, "identifiers, secrets and consent are deleted"))
         return Erasure(erasure_id, now_ms, subject_ids)
 
     def read(self, erasure_id: str | None = None) -> list[Erasure]:

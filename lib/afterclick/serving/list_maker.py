@@ -125,15 +125,14 @@ class ListMaker:
         self._metrics.lists_of(answer.source).inc()
         return answer
 
-    def looked_at(self, wishes: Wishes, exclude: Collection[str]) -> int | None:
-        """Return how many places of a list an answer looks at, at most; None: any of them."""
+    def looked_at(self, wishes: Wishes, exclude: Collection[str]) -> tuple[int, Collection[str]]:
+        """Return how many places of a list an answer looks at, at most, and the items of the category it asks for first."""
         placement = self._rules.placements.get(wishes.placement or "", _NO_RULES)
         asked = self._asked(wishes, placement, (), reserve=self._rules.explore_reserve)
-        if asked.category is not None:
-            return None
         hidden = len(exclude) + len(placement.blocked) + len(self.reader.withdrawn)
         over = 0 if asked.per_category is None else MOST_OVER + 1
-        return asked.n + asked.reserve + hidden + over
+        among = self.reader.models.catalogue.of_category.get(asked.category, ()) if asked.category is not None else ()
+        return asked.n + asked.reserve + hidden + over, among
 
     def explained(self, answer: Recommendations, records: History, *, now_ms: int = 0) -> Recommendations:
         """Return the answer with the past items behind each place, where the model is in memory.

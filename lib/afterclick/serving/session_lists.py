@@ -53,8 +53,8 @@ def add_session_lists(app: FastAPI, routes: ListRoutes, maker: ListMaker) -> Non
         recommender = maker.reader.models.recommender
         top = None
         if recommender:
-            wanted = maker.looked_at(query, exclude) or len(recommender.item_ids)
-            top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms())
+            wanted, among = maker.looked_at(query, exclude)
+            top = await asyncio.to_thread(recommender.similar, item_id, wanted, maker.now_ms(), among=among)
         return as_response(maker.make(top, query, exclude=exclude, pin=named(query.pin)))
 
     routes.add("/v1/similar/{item_id}", similar, PopularQuery, summary="Items like one")
