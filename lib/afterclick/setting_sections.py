@@ -386,7 +386,7 @@ class MetricsSettings(Section):
     port: int | None = Field(default=None, ge=0, le=65535)
     """Its port, the same for every job (one a machine); 0 takes a free one; none: not served."""
     discovery_dir: Path | None = None
-    """Folder for the addresses of running jobs, below it of collector and API, as Prometheus' ``file_sd_configs`` and the status page read them."""
+    """Addresses of running jobs, collector and API, as Prometheus' ``file_sd_configs`` and the status page read them."""
     textfile_dir: Path | None = None
     """Folder of the node exporter's textfile collector: how each batch job ended."""
 
