@@ -50,7 +50,7 @@ def create_app(settings: Settings, clock: Callable[[], datetime] = lambda: datet
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await reader.refresh_popular()
         again = settings.keys.refresh_seconds
-        work = [reader.keep_fresh(), for_ever(partial(keep_fresh, keys, again), again, "reading the keys anew")]
+        work = [*reader.keep_fresh(), for_ever(partial(keep_fresh, keys, again), again, "reading the keys anew")]
         async with in_background(*work, *([log.keep_sending()] if log else [])):
             yield
         if log:

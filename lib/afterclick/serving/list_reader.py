@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any
 
 import redis.asyncio
@@ -167,12 +167,16 @@ class ListReader:
         """Read anew what all answers share."""
         await self._served.refresh()
 
-    async def keep_fresh(self) -> None:
-        """Refresh the popular list and follow changes of people for ever."""
+    def keep_fresh(self) -> tuple[Coroutine[Any, Any, None], Coroutine[Any, Any, None]]:
+        """Return what refreshes the popular list and follows changes of people for ever, for `in_background`.
+
+        Not as tasks of a group: it cancels each only once, and Redis' client may drop that (see `in_background`).
+        """
         seconds = self._settings.serving.popular_refresh_seconds
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(for_ever(self._directory.follow_changes, POLL_SECONDS, "following changes of people"))
-            tasks.create_task(for_ever(self._served.refresh, seconds, "refreshing the popular list"))
+        return (
+            for_ever(self._directory.follow_changes, POLL_SECONDS, "following changes of people"),
+            for_ever(self._served.refresh, seconds, "refreshing the popular list"),
+        )
 
     async def close(self) -> None:
         """Close the connections."""
